@@ -1,0 +1,205 @@
+"""The lossless line: what stands here is written and read back exactly.
+
+Everything before a `CodedModel` chose numbers and is judged by accuracy; everything after it
+writes numbers and is judged by equality: `decode(encode(coded)) == coded`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Union
+
+import numpy as np
+import numpy.typing as npt
+
+from .ids import NUMPY, DType, Meta
+from .model import Array, Graph, LayerFormat, Source
+
+F32 = npt.NDArray[np.float32]
+I32 = npt.NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class Raw:
+    """A symbol is the element itself (spec/encodings/values_raw.md)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Fixed:
+    """Qm.n: a symbol q means q * 2**-n (spec/encodings/values_fixed.md).
+
+    `number` is INT8 or INT16; `fraction` is int32 of shape () or, with `axis`, (dims[axis],).
+    """
+
+    number: DType
+    fraction: I32
+    axis: int | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Affine:
+    """A symbol q means float32(q - zero_point) * scale (spec/encodings/values_affine.md).
+
+    `number` is INT8, UINT8, INT16 or UINT16. Without `axis`, `scale` and `zero_point` have
+    shape (); with it (dims[axis],); with `block` > 0 they have the tensor's shape, where
+    dims[axis] is replaced by ceil(dims[axis] / block).
+    """
+
+    number: DType
+    scale: F32
+    zero_point: I32
+    axis: int | None = None
+    block: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Codebook:
+    """A symbol is an index into `levels` (spec/encodings/values_codebook.md).
+
+    `levels` has 1 to 256 entries of NumPy type NUMPY[level]. With neither `scale` nor
+    `fraction` the level is the element, and `level` is the tensor's dtype. With `scale`
+    (float32, shape () or, with `axis`, (dims[axis],)) or `fraction` the levels are INT8 or
+    INT16 numbers q that mean q * scale or q * 2**-fraction.
+    """
+
+    level: DType
+    levels: Array
+    scale: F32 | None = None
+    axis: int | None = None
+    fraction: int | None = None
+
+
+Values = Union[Raw, Fixed, Affine, Codebook]
+
+
+@dataclass(frozen=True, eq=False)
+class CodedTensor:
+    """One tensor as symbols and the table of what they mean.
+
+    `symbols` has the logical shape: NUMPY[dtype] for Raw, NUMPY[number] for Fixed and Affine,
+    uint8 indices for Codebook. `order` is the axis order that kernels want, a hint for the
+    encoder that is not part of the value. `exact` says that no number was changed.
+    """
+
+    name: str
+    dtype: DType
+    symbols: Array
+    values: Values
+    order: tuple[int, ...] | None = None
+    exact: bool = True
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(int(n) for n in self.symbols.shape)
+
+    def numbers(self) -> Array:
+        """Return the decoded numbers: what stands before any scale."""
+        if isinstance(self.values, Codebook):
+            return np.asarray(self.values.levels[self.symbols])
+        return self.symbols
+
+    def number_type(self) -> DType:
+        """Return the type of `numbers()`."""
+        if isinstance(self.values, Raw):
+            return self.dtype
+        if isinstance(self.values, Codebook):
+            return self.values.level
+        return self.values.number
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, CodedTensor):
+            return NotImplemented
+        return (
+            (self.name, self.dtype, self.shape) == (other.name, other.dtype, other.shape)
+            and same_bits(self.symbols, other.symbols)
+            and same_values(self.values, other.values)
+        )
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+@dataclass(frozen=True, eq=False)
+class CodedModel:
+    """Coded tensors in the source's order, and what travels with them."""
+
+    tensors: tuple[CodedTensor, ...] = ()
+    graph: Graph | None = None
+    layers: tuple[LayerFormat, ...] = ()
+    metadata: Mapping[Meta, bytes] = field(default_factory=dict)
+    source: Source = Source()
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, CodedModel):
+            return NotImplemented
+        return (
+            self.tensors == other.tensors
+            and self.graph == other.graph
+            and self.layers == other.layers
+        )
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def same_bits(a: Array, b: Array) -> bool:
+    """Tell whether two arrays have one type, one shape and the same bits (NaN included)."""
+    return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
+
+
+def same_values(a: Values, b: Values) -> bool:
+    """Tell whether two values descriptions are the same to the bit."""
+    if type(a) is not type(b):
+        return False
+    for key, mine in vars(a).items():
+        theirs = getattr(b, key)
+        if isinstance(mine, np.ndarray) and isinstance(theirs, np.ndarray):
+            if not same_bits(mine, theirs):
+                return False
+        elif mine is not theirs and mine != theirs:
+            return False
+    return True
+
+
+def expand_tensor(tensor: CodedTensor) -> Array:
+    """Return the elements of `tensor`: its numbers, scaled, in its logical dtype.
+
+    Dequantization is one float32 operation (spec/DCF.md, "Dequantization"), then one conversion
+    to the logical type, so that every decoder gives the same bits.
+    """
+    values = tensor.values
+    numbers = tensor.numbers()
+    if isinstance(values, Raw):
+        return numbers
+    if isinstance(values, Codebook) and values.scale is None and values.fraction is None:
+        return numbers
+    real = numbers.astype(np.float32)
+    if isinstance(values, Affine):
+        real -= _spread(values.zero_point, tensor.shape, values.axis, values.block)
+        real *= _spread(values.scale, tensor.shape, values.axis, values.block)
+    elif isinstance(values, Fixed):
+        scale = np.ldexp(np.float32(1), -values.fraction).astype(np.float32)
+        real *= _spread(scale, tensor.shape, values.axis, 0)
+    elif values.scale is not None:
+        real *= _spread(values.scale, tensor.shape, values.axis, 0)
+    else:
+        real *= np.ldexp(np.float32(1), -int(values.fraction or 0))
+    return _from_float32(real, tensor.dtype)
+
+
+def _spread(param: Array, shape: tuple[int, ...], axis: int | None, block: int) -> F32:
+    """Return `param` as float32 in a shape that broadcasts over `shape`."""
+    real = param.astype(np.float32)
+    if axis is None:
+        return real
+    if block:
+        full = np.repeat(real, block, axis=axis)
+        return np.take(full, np.arange(shape[axis]), axis=axis)
+    return real.reshape([-1 if i == axis else 1 for i in range(len(shape))])
+
+
+def _from_float32(real: F32, dtype: DType) -> Array:
+    """Round float32 to `dtype`, to nearest, ties to even."""
+    if dtype is DType.BFLOAT16:
+        bits = real.view(np.uint32).astype(np.uint64)
+        return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype("<u2")
+    return real.astype(NUMPY[dtype])

@@ -1,0 +1,65 @@
+"""Writing files whole or not at all (spec/SECURITY.md, S8)."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from .errors import ConvertError
+
+
+@contextlib.contextmanager
+def atomic_output(path: str | Path) -> Iterator[BinaryIO]:
+    """Open `path` for binary writing; it changes only when the block ends without an error.
+
+    The bytes go to a temporary file in the same folder, renamed at the end; `-` is standard
+    output, written at the end in one go. Raises ConvertError naming the file where the folder
+    cannot be written.
+    """
+    if str(path) == "-":
+        with tempfile.TemporaryFile() as spool:
+            yield spool
+            spool.seek(0)
+            _copy(spool, sys.stdout.buffer)
+        return
+    target = Path(path)
+    temporary = _create_beside(target)
+    try:
+        with os.fdopen(temporary[0], "wb+") as stream:
+            yield stream
+        os.chmod(temporary[1], _mode(target))
+        os.replace(temporary[1], target)
+    except OSError as error:
+        raise ConvertError(f"cannot write: {error.strerror}", place=str(path)) from error
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary[1])
+
+
+def _create_beside(target: Path) -> tuple[int, str]:
+    if target.is_dir():
+        raise ConvertError("cannot write: is a directory", place=str(target))
+    try:
+        return tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
+    except OSError as error:
+        raise ConvertError(f"cannot write: {error.strerror}", place=str(target)) from error
+
+
+def _mode(target: Path) -> int:
+    """Return the mode an ordinary open() would leave: mkstemp's 0600 would surprise."""
+    if target.exists():
+        return target.stat().st_mode & 0o7777
+    mask = os.umask(0)
+    os.umask(mask)
+    return 0o666 & ~mask
+
+
+def _copy(source: BinaryIO, sink: BinaryIO) -> None:
+    while piece := source.read(1 << 20):
+        sink.write(piece)
+    sink.flush()

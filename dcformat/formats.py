@@ -1,0 +1,72 @@
+"""Readers and writers of foreign formats, found by entry point.
+
+A converter package declares objects in the group `dcformat.converters`; the names are
+`read-<format>` and `write-<format>`. Nothing is imported until a file of that kind is met.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Any
+
+from .errors import ConvertError
+from .model import Model
+
+GROUP = "dcformat.converters"
+
+
+@dataclass(frozen=True)
+class Reader:
+    """`accepts` looks at the first bytes of a file; `read` raises ConvertError."""
+
+    format: str
+    suffixes: tuple[str, ...]
+    accepts: Callable[[bytes], bool]
+    read: Callable[[Path], Model]
+
+
+@dataclass(frozen=True)
+class Writer:
+    """`write(model, path)` writes the whole file or nothing; options are the format's own."""
+
+    format: str
+    suffixes: tuple[str, ...]
+    write: Callable[..., None]
+
+
+def known(verb: str) -> dict[str, EntryPoint]:
+    """Return the entry points of `verb` ("read" or "write") by format, names sorted."""
+    found = {e.name: e for e in entry_points(group=GROUP) if e.name.startswith(f"{verb}-")}
+    return {name.split("-", 1)[1]: found[name] for name in sorted(found)}
+
+
+def reader_for(path: Path, format: str | None = None) -> Reader:
+    """Return the reader named `format`, or the one for the suffix of `path`."""
+    return _pick("read", path, format, Reader)
+
+
+def writer_for(path: Path, format: str | None = None) -> Writer:
+    """Return the writer named `format`, or the one for the suffix of `path`."""
+    return _pick("write", path, format, Writer)
+
+
+def _pick(verb: str, path: Path, format: str | None, kind: type[Any]) -> Any:
+    names = known(verb)
+    if format is not None:
+        if format not in names:
+            raise ConvertError(
+                f"unknown format {format!r}; can {verb}: {', '.join(names)}", place=str(path)
+            )
+        return names[format].load()
+    suffix = path.suffix.lower()
+    for entry in names.values():
+        converter = entry.load()
+        if isinstance(converter, kind) and suffix in converter.suffixes:  # type: ignore[attr-defined]
+            return converter
+    raise ConvertError(
+        f"no converter can {verb} files named *{suffix or path.name}; can {verb}: {', '.join(names)}",
+        place=str(path),
+    )

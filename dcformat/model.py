@@ -1,0 +1,113 @@
+"""A trained network as dense numbers plus an opaque graph: what readers give and writers take."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from .ids import DType, Meta
+
+Array = npt.NDArray[np.generic]
+
+
+@dataclass(frozen=True, eq=False)
+class Tensor:
+    """A named constant of the network.
+
+    `data` has the logical shape and the NumPy type `ids.NUMPY[dtype]`: native where NumPy has
+    the type, bit patterns where not (bfloat16, float8), and one element a byte for 4- and 2-bit
+    types. Its bits are those of the source: NaN payloads and -0.0 are kept.
+    """
+
+    name: str
+    dtype: DType
+    data: Array
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(int(n) for n in self.data.shape)
+
+
+@dataclass(frozen=True)
+class Use:
+    """How the graph uses a tensor; what the compressor needs to know of it.
+
+    `role` is "weight" (quantized by the lossy presets), "bias", "norm", "index" (an integer
+    that shapes or addresses something) or "other". `out_axis` is the axis of the output
+    channels. `order` is the axis order in which kernels walk the tensor, output channel first
+    (OHWI for convolutions, [out, in] for dense layers); None where it is the logical one.
+    """
+
+    node: str
+    op: str
+    role: str
+    out_axis: int | None = None
+    order: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Graph:
+    """The source's graph with its weights cut out; `data` is the content of section GRAPH."""
+
+    format: int
+    data: bytes
+
+
+@dataclass(frozen=True)
+class LayerFormat:
+    """Fixed-point formats of one layer (spec/DCF.md, section FIXED).
+
+    Fractions are the n of Qm.n; `shift` is what an accumulator is shifted right by to give the
+    output, `bias_shift` what a bias is shifted left by to fit the accumulator.
+    """
+
+    name: str
+    weight: str | None
+    bias: str | None
+    input_fraction: int
+    input_bits: int
+    weight_fraction: int
+    weight_bits: int
+    bias_fraction: int
+    bias_bits: int
+    output_fraction: int
+    output_bits: int
+    rounding: int = 0
+
+    @property
+    def shift(self) -> int:
+        return self.input_fraction + self.weight_fraction - self.output_fraction
+
+    @property
+    def bias_shift(self) -> int:
+        return self.input_fraction + self.weight_fraction - self.bias_fraction
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a model was read from: sizes and digest, never a path."""
+
+    format: str = ""
+    file_bytes: int = 0
+    sha256: bytes = b""
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """Tensors in the source's order, the graph they were cut from, and how it uses them."""
+
+    tensors: tuple[Tensor, ...] = ()
+    graph: Graph | None = None
+    uses: Mapping[str, Use] = field(default_factory=dict)
+    source: Source = Source()
+    metadata: Mapping[Meta, bytes] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    def __getitem__(self, name: str) -> Tensor:
+        for tensor in self.tensors:
+            if tensor.name == name:
+                return tensor
+        raise KeyError(name)
