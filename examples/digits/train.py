@@ -51,14 +51,13 @@ def new_weights(rng: np.random.Generator) -> Weights:
 
 def windows(x: F32) -> F32:
     """Return the 3 x 3 neighbourhood of every pixel: (n, c, h, w, 3, 3), zeros outside."""
-    padded = np.pad(x, ((0, 0), (0, 0), (1, 1), (1, 1)))
-    near: F32 = sliding_window_view(padded, (3, 3), axis=(2, 3))
-    return near
+    return sliding_window_view(np.pad(x, ((0, 0), (0, 0), (1, 1), (1, 1))), (3, 3), axis=(2, 3))
 
 
 def conv(x: F32, weight: F32) -> F32:
     """Return the 3 x 3 convolution of x (n, c, h, w) with weight (o, c, 3, 3)."""
-    return np.tensordot(windows(x), weight, axes=((1, 4, 5), (1, 2, 3))).transpose(0, 3, 1, 2)
+    y: F32 = np.tensordot(windows(x), weight, axes=((1, 4, 5), (1, 2, 3))).transpose(0, 3, 1, 2)
+    return y
 
 
 def conv_gradients(x: F32, weight: F32, dy: F32) -> tuple[F32, F32]:
