@@ -34,6 +34,8 @@ F64 = npt.NDArray[np.float64]
 
 #: Items that the NumPy packers hold at once; bounds their memory.
 _CHUNK = 1 << 18
+#: Package-merge adds at most 12 * 256 counts, which must not overflow an int64.
+_MAX_COUNT = 1 << 48
 
 
 def code_lengths(counts: npt.NDArray[Any]) -> U8:
@@ -285,8 +287,10 @@ def _ends(ends: npt.NDArray[Any]) -> I64:
 
 
 def _check_counts(counts: I64) -> None:
-    if counts.size > MAX_SYMBOLS or (counts.size and int(counts.min()) < 0):
-        raise ValueError("expected at most 256 counts, none negative")
+    if counts.size > MAX_SYMBOLS:
+        raise ValueError("expected at most 256 counts")
+    if counts.size and not 0 <= int(counts.min()) <= int(counts.max()) <= _MAX_COUNT:
+        raise ValueError("a count is negative or above 2**48")
 
 
 def _check_lengths(lengths: U8) -> None:

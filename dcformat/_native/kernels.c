@@ -1,0 +1,451 @@
+/* Hot loops of the encoder: Huffman lengths and codes, bit writers, histogram, k-means.
+ *
+ * Python side, and what each function means: dcformat/kernels.py.
+ */
+#include "kernels.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { MAX_SYMBOLS = 256, MAX_CODE_BITS = 12, MAX_ITEM_BITS = 16 };
+
+static PyObject *bad(const char *what)
+{
+    PyErr_SetString(PyExc_ValueError, what);
+    return NULL;
+}
+
+/* ---- Huffman ------------------------------------------------------------------------------ */
+
+typedef struct {
+    int64_t count;
+    int symbol;
+} item;
+
+static int by_count(const void *a, const void *b)
+{
+    const item *x = a, *y = b;
+    if (x->count != y->count) {
+        return x->count < y->count ? -1 : 1;
+    }
+    return x->symbol - y->symbol;
+}
+
+static int by_count_down(const void *a, const void *b)
+{
+    const item *x = a, *y = b;
+    if (x->count != y->count) {
+        return x->count > y->count ? -1 : 1;
+    }
+    return x->symbol - y->symbol;
+}
+
+/* One round of package-merge: pair up the list, merge the pairs with the items. Returns the new
+ * size; kinds[i] tells whether entry i is an item. */
+static int merge_round(const item *items, int m, int64_t *list, int size, uint8_t *kinds)
+{
+    int64_t packages[MAX_SYMBOLS];
+    const int pairs = size / 2;
+    int i = 0, p = 0, at;
+    for (at = 0; at < pairs; at++) {
+        packages[at] = list[2 * at] + list[2 * at + 1];
+    }
+    for (at = 0; at < m + pairs; at++) {
+        /* an item before a package of the same weight */
+        kinds[at] = (uint8_t)(i < m && (p == pairs || items[i].count <= packages[p]));
+        list[at] = kinds[at] ? items[i++].count : packages[p++];
+    }
+    return m + pairs;
+}
+
+/* depths[i] becomes the code length of the i-th lightest item; they descend. */
+static void package_merge(const item *items, int m, uint8_t *depths)
+{
+    int64_t list[2 * MAX_SYMBOLS];
+    uint8_t kinds[MAX_CODE_BITS][2 * MAX_SYMBOLS];
+    int size = 0, round, take = 2 * (m - 1), i;
+    for (round = 0; round < MAX_CODE_BITS; round++) {
+        size = merge_round(items, m, list, size, kinds[round]);
+    }
+    memset(depths, 0, (size_t)m);
+    while (round-- > 0) {
+        int taken = 0;
+        for (i = 0; i < take; i++) {
+            taken += kinds[round][i];
+        }
+        for (i = 0; i < taken; i++) {
+            depths[i]++;
+        }
+        take = 2 * (take - taken);
+    }
+}
+
+static PyObject *code_lengths(PyObject *self, PyObject *args)
+{
+    const char *data;
+    Py_ssize_t bytes;
+    item items[MAX_SYMBOLS];
+    uint8_t depths[MAX_SYMBOLS], lengths[MAX_SYMBOLS] = {0};
+    int n, m = 0, i;
+    (void)self;
+    if (!PyArg_ParseTuple(args, "y#", &data, &bytes)) {
+        return NULL;
+    }
+    if (bytes > (Py_ssize_t)(MAX_SYMBOLS * sizeof(int64_t))) {
+        return bad("more than 256 counts");
+    }
+    n = (int)(bytes / (Py_ssize_t)sizeof(int64_t));
+    for (i = 0; i < n; i++) {
+        memcpy(&items[m].count, data + (size_t)i * sizeof(int64_t), sizeof(int64_t));
+        items[m].symbol = i;
+        m += items[m].count > 0;
+    }
+    if (m >= 2) {
+        qsort(items, (size_t)m, sizeof *items, by_count);
+        package_merge(items, m, depths);
+        qsort(items, (size_t)m, sizeof *items, by_count_down);
+        for (i = 0; i < m; i++) {
+            lengths[items[i].symbol] = depths[m - 1 - i];
+        }
+    }
+    return PyBytes_FromStringAndSize((const char *)lengths, n);
+}
+
+static PyObject *canonical_codes(PyObject *self, PyObject *args)
+{
+    const uint8_t *lengths;
+    Py_ssize_t n, i;
+    uint16_t codes[MAX_SYMBOLS] = {0};
+    uint32_t code = 0, length;
+    (void)self;
+    if (!PyArg_ParseTuple(args, "y#", &lengths, &n)) {
+        return NULL;
+    }
+    if (n > MAX_SYMBOLS) {
+        return bad("more than 256 code lengths");
+    }
+    for (length = 1; length <= MAX_CODE_BITS; length++, code <<= 1) {
+        for (i = 0; i < n; i++) {
+            if (lengths[i] == length) {
+                codes[i] = (uint16_t)code++;
+            }
+        }
+    }
+    return PyBytes_FromStringAndSize((const char *)codes, n * (Py_ssize_t)sizeof *codes);
+}
+
+/* ---- Bit writers -------------------------------------------------------------------------- */
+
+typedef struct {
+    const uint16_t *items;
+    const uint8_t *widths;
+    const int64_t *ends;
+    Py_ssize_t count, blocks;
+} stream;
+
+static int parse_stream(PyObject *args, stream *s)
+{
+    Py_ssize_t items, ends, b;
+    int64_t last = 0;
+    if (!PyArg_ParseTuple(args, "y#y#y#", &s->items, &items, &s->widths, &s->count, &s->ends,
+                          &ends)) {
+        return -1;
+    }
+    s->blocks = ends / (Py_ssize_t)sizeof(int64_t);
+    for (b = 0; b < s->blocks; b++) {
+        if (s->ends[b] < last) {
+            bad("block ends must ascend");
+            return -1;
+        }
+        last = s->ends[b];
+    }
+    if (items / 2 != s->count || last != s->count) {
+        bad("items, widths and the last block's end disagree");
+        return -1;
+    }
+    return 0;
+}
+
+/* Write the byte offset of each block's end; return the last. */
+static int64_t measure(const stream *s, int64_t *offsets)
+{
+    int64_t total = 0, i = 0;
+    Py_ssize_t b;
+    for (b = 0; b < s->blocks; b++) {
+        int64_t bits = 0;
+        for (; i < s->ends[b]; i++) {
+            bits += s->widths[i];
+        }
+        total += (bits + 7) / 8;
+        offsets[b] = total;
+    }
+    return total;
+}
+
+static uint8_t *flush_msb(uint8_t *out, uint64_t acc, unsigned fill)
+{
+    for (; fill >= 8; fill -= 8) {
+        *out++ = (uint8_t)(acc >> (fill - 8));
+    }
+    if (fill) {
+        *out++ = (uint8_t)(acc << (8 - fill));
+    }
+    return out;
+}
+
+static void write_msb(const stream *s, uint8_t *out)
+{
+    int64_t i = 0;
+    Py_ssize_t b;
+    for (b = 0; b < s->blocks; b++) {
+        const int64_t end = s->ends[b];
+        uint64_t acc = 0;
+        unsigned fill = 0;
+        for (; i < end; i++) {
+            acc = acc << s->widths[i] | s->items[i];
+            fill += s->widths[i];
+            if (fill >= 32) { /* at most 31 + 16 bits are held */
+                fill -= 32;
+                const uint32_t word = (uint32_t)(acc >> fill);
+                out[0] = (uint8_t)(word >> 24);
+                out[1] = (uint8_t)(word >> 16);
+                out[2] = (uint8_t)(word >> 8);
+                out[3] = (uint8_t)word;
+                out += 4;
+            }
+        }
+        out = flush_msb(out, acc, fill);
+    }
+}
+
+static uint8_t *flush_lsb(uint8_t *out, uint64_t acc, unsigned fill)
+{
+    for (; fill >= 8; fill -= 8, acc >>= 8) {
+        *out++ = (uint8_t)acc;
+    }
+    if (fill) {
+        *out++ = (uint8_t)acc;
+    }
+    return out;
+}
+
+static uint8_t *put_lsb(uint8_t *out, uint64_t *acc, unsigned *fill)
+{
+    const uint32_t word = (uint32_t)*acc;
+    out[0] = (uint8_t)word;
+    out[1] = (uint8_t)(word >> 8);
+    out[2] = (uint8_t)(word >> 16);
+    out[3] = (uint8_t)(word >> 24);
+    *acc >>= 32;
+    *fill -= 32;
+    return out + 4;
+}
+
+static void write_lsb(const stream *s, uint8_t *out)
+{
+    int64_t i = 0;
+    Py_ssize_t b;
+    for (b = 0; b < s->blocks; b++) {
+        uint64_t acc = 0;
+        unsigned fill = 0;
+        for (; i < s->ends[b]; i++) {
+            acc |= (uint64_t)s->items[i] << fill;
+            fill += s->widths[i];
+            if (fill >= 32) {
+                out = put_lsb(out, &acc, &fill);
+            }
+        }
+        out = flush_lsb(out, acc, fill);
+    }
+}
+
+static int widths_legal(const stream *s)
+{
+    uint8_t most = 0;
+    Py_ssize_t i;
+    for (i = 0; i < s->count; i++) {
+        most = s->widths[i] > most ? s->widths[i] : most;
+    }
+    return most <= MAX_ITEM_BITS;
+}
+
+static PyObject *pack(PyObject *args, void (*write)(const stream *, uint8_t *))
+{
+    stream s;
+    PyObject *data, *ends;
+    int64_t *offsets, total;
+    if (parse_stream(args, &s) < 0) {
+        return NULL;
+    }
+    if (!widths_legal(&s)) {
+        return bad("an item has at most 16 bits");
+    }
+    ends = PyBytes_FromStringAndSize(NULL, s.blocks * (Py_ssize_t)sizeof(int64_t));
+    if (ends == NULL) {
+        return NULL;
+    }
+    offsets = (int64_t *)(void *)PyBytes_AsString(ends);
+    Py_BEGIN_ALLOW_THREADS
+    total = measure(&s, offsets);
+    Py_END_ALLOW_THREADS
+    data = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)total);
+    if (data == NULL) {
+        Py_DECREF(ends);
+        return NULL;
+    }
+    uint8_t *const out = (uint8_t *)PyBytes_AsString(data);
+    Py_BEGIN_ALLOW_THREADS
+    write(&s, out);
+    Py_END_ALLOW_THREADS
+    return Py_BuildValue("(NN)", data, ends);
+}
+
+static PyObject *pack_msb(PyObject *self, PyObject *args)
+{
+    (void)self;
+    return pack(args, write_msb);
+}
+
+static PyObject *pack_lsb_mixed(PyObject *self, PyObject *args)
+{
+    (void)self;
+    return pack(args, write_lsb);
+}
+
+static void write_fixed(const uint8_t *symbols, Py_ssize_t n, int wide, unsigned bits,
+                        uint8_t *out)
+{
+    uint64_t acc = 0;
+    unsigned fill = 0;
+    Py_ssize_t i;
+    for (i = 0; i < n; i++) {
+        acc |= (uint64_t)(wide ? ((const uint16_t *)(const void *)symbols)[i] : symbols[i])
+               << fill;
+        fill += bits;
+        if (fill >= 32) {
+            out = put_lsb(out, &acc, &fill);
+        }
+    }
+    flush_lsb(out, acc, fill);
+}
+
+static PyObject *pack_lsb(PyObject *self, PyObject *args)
+{
+    const uint8_t *symbols;
+    Py_ssize_t bytes, n;
+    int size, bits;
+    PyObject *data;
+    (void)self;
+    if (!PyArg_ParseTuple(args, "y#ii", &symbols, &bytes, &size, &bits)) {
+        return NULL;
+    }
+    if (size < 1 || size > 2 || bits < 0 || bits > 8 * size) {
+        return bad("a packed symbol has 1 or 2 bytes, and no more bits than that");
+    }
+    n = bytes / size;
+    /* n / 8 whole groups take bits bytes each: no product can overflow */
+    data = PyBytes_FromStringAndSize(NULL, n / 8 * bits + (n % 8 * bits + 7) / 8);
+    if (data == NULL) {
+        return NULL;
+    }
+    uint8_t *const out = (uint8_t *)PyBytes_AsString(data);
+    Py_BEGIN_ALLOW_THREADS
+    write_fixed(symbols, n, size == 2, (unsigned)bits, out);
+    Py_END_ALLOW_THREADS
+    return data;
+}
+
+/* ---- Counting and clustering -------------------------------------------------------------- */
+
+static void count_bytes(const uint8_t *symbols, Py_ssize_t n, int64_t counts[MAX_SYMBOLS])
+{
+    /* four tables: equal neighbours do not wait for each other's store */
+    int64_t parts[4][MAX_SYMBOLS] = {{0}};
+    Py_ssize_t i, s;
+    for (i = 0; i + 4 <= n; i += 4) {
+        parts[0][symbols[i]]++;
+        parts[1][symbols[i + 1]]++;
+        parts[2][symbols[i + 2]]++;
+        parts[3][symbols[i + 3]]++;
+    }
+    for (; i < n; i++) {
+        parts[0][symbols[i]]++;
+    }
+    for (s = 0; s < MAX_SYMBOLS; s++) {
+        counts[s] = parts[0][s] + parts[1][s] + parts[2][s] + parts[3][s];
+    }
+}
+
+static PyObject *histogram(PyObject *self, PyObject *args)
+{
+    const uint8_t *symbols;
+    Py_ssize_t n;
+    int64_t counts[MAX_SYMBOLS];
+    (void)self;
+    if (!PyArg_ParseTuple(args, "y#", &symbols, &n)) {
+        return NULL;
+    }
+    Py_BEGIN_ALLOW_THREADS
+    count_bytes(symbols, n, counts);
+    Py_END_ALLOW_THREADS
+    return PyBytes_FromStringAndSize((const char *)counts, sizeof counts);
+}
+
+/* Interleave the three running sums, then search. Returns 0, or -1 if memory ran out. */
+static int cluster(const double *const columns[3], int64_t n, int64_t k, int64_t *ends)
+{
+    dcf_sums *const sums = malloc(((size_t)n + 1) * sizeof *sums);
+    int64_t i;
+    int status = -1;
+    if (sums != NULL) {
+        for (i = 0; i <= n; i++) {
+            sums[i].w = columns[0][i];
+            sums[i].x = columns[1][i];
+            sums[i].xx = columns[2][i];
+        }
+        status = dcf_kmeans_ends(sums, n, k, ends);
+    }
+    free(sums);
+    return status;
+}
+
+static PyObject *kmeans_ends(PyObject *self, PyObject *args)
+{
+    const double *columns[3];
+    Py_ssize_t size[3], k, n;
+    PyObject *ends;
+    int status;
+    (void)self;
+    if (!PyArg_ParseTuple(args, "y#y#y#n", &columns[0], &size[0], &columns[1], &size[1],
+                          &columns[2], &size[2], &k)) {
+        return NULL;
+    }
+    n = size[0] / (Py_ssize_t)sizeof(double) - 1;
+    if (size[0] != size[1] || size[0] != size[2] || k < 1 || k >= n) {
+        return bad("expected three sums over n points, and 1 <= k < n");
+    }
+    ends = PyBytes_FromStringAndSize(NULL, k * (Py_ssize_t)sizeof(int64_t));
+    if (ends == NULL) {
+        return NULL;
+    }
+    int64_t *const out = (int64_t *)(void *)PyBytes_AsString(ends);
+    Py_BEGIN_ALLOW_THREADS
+    status = cluster(columns, n, k, out);
+    Py_END_ALLOW_THREADS
+    if (status < 0) {
+        Py_DECREF(ends);
+        return PyErr_NoMemory();
+    }
+    return ends;
+}
+
+PyMethodDef dcf_kernel_methods[] = {
+    {"kernel_code_lengths", code_lengths, METH_VARARGS, NULL},
+    {"kernel_canonical_codes", canonical_codes, METH_VARARGS, NULL},
+    {"kernel_pack_msb", pack_msb, METH_VARARGS, NULL},
+    {"kernel_pack_lsb", pack_lsb, METH_VARARGS, NULL},
+    {"kernel_pack_lsb_mixed", pack_lsb_mixed, METH_VARARGS, NULL},
+    {"kernel_histogram", histogram, METH_VARARGS, NULL},
+    {"kernel_kmeans_ends", kmeans_ends, METH_VARARGS, NULL},
+    {NULL, NULL, 0, NULL},
+};
