@@ -1,0 +1,104 @@
+"""The functions that a user finds in a minute; `dcformat` re-exports them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from . import formats
+from .coded import CodedModel
+from .encode import Progress, Settings, encode_model
+from .errors import ConvertError
+from .files import atomic_output
+from .ids import Meta
+from .model import Model
+
+if TYPE_CHECKING:
+    from .checks import Report
+    from .compress import Recipe
+
+
+def read(path: str | Path, format: str | None = None) -> Model:
+    """Read a foreign model, by suffix or as `format`; its first bytes are checked.
+
+    Raises ConvertError with one line that names the file and the reason.
+    """
+    source = Path(path)
+    reader = formats.reader_for(source, format)
+    try:
+        with source.open("rb") as stream:
+            head = stream.read(4096)
+    except OSError as error:
+        raise ConvertError(f"cannot read: {error.strerror}", place=str(path)) from error
+    if not reader.accepts(head):
+        raise ConvertError(f"does not look like {reader.format}", place=str(path))
+    return reader.read(source)
+
+
+def write(model: Model, path: str | Path, format: str | None = None, **options: Any) -> None:
+    """Write a model in a foreign format, by suffix or as `format`, whole or not at all."""
+    formats.writer_for(Path(path), format).write(model, Path(path), **options)
+
+
+def compress(
+    model: Model,
+    preset: str | Recipe = "int8",
+    *,
+    progress: Progress | None = None,
+    **settings: Any,
+) -> CodedModel:
+    """Choose numbers for `model` by a preset ("lossless", "int8", "deep") or a Recipe.
+
+    `settings` are fields of the recipe: bits, prune, target, quantizer … Biases, norms and small
+    tensors stay exact in every preset. Raises ConvertError.
+    """
+    from . import compress as stages
+
+    recipe = stages.preset_recipe(preset) if isinstance(preset, str) else preset
+    if settings:
+        recipe = replace(recipe, **settings)
+    return stages.compress(model, recipe, progress=progress)
+
+
+def save(
+    coded: CodedModel | Model,
+    path: str | Path,
+    *,
+    target: str | None = None,
+    progress: Progress | None = None,
+    **settings: Any,
+) -> int:
+    """Write a `.dcf` file, whole or not at all; return its size in bytes.
+
+    A Model is saved losslessly. `target` is "mcu" or "host"; by default the recipe's. The other
+    settings are those of `dcformat.encode.Settings`.
+    """
+    if isinstance(coded, Model):
+        coded = compress(coded, "lossless")
+    chosen = Settings(target=target or recipe_target(coded), **settings)
+    data = encode_model(coded, chosen, progress)
+    with atomic_output(path) as stream:
+        stream.write(data)
+    return len(data)
+
+
+def recipe_target(coded: CodedModel) -> str:
+    """Return the target that the recipe in the metadata asks for: host if lossless, else mcu."""
+    recipe = json.loads(coded.metadata.get(Meta.RECIPE, b"{}"))
+    default = "host" if recipe.get("preset") == "lossless" else "mcu"
+    return str(recipe.get("target", default))
+
+
+def verify(path: str | Path, against: str | Path | None = None, run: bool = False) -> Report:
+    """Check a `.dcf` file (spec/DCF.md, "Full check" and "Canonical form"), and against a source.
+
+    With `run` both models run in onnxruntime, in child processes. Nothing is raised for what the
+    file says: the report does.
+    """
+    from .verify import verify as checks
+
+    return checks(path, against=against, run=run)
+
+

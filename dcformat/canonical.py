@@ -1,0 +1,194 @@
+"""Is a file the one canonical writing of its content?
+
+Spec: spec/DCF.md ("Canonical form"). What is written again is compared byte by byte.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from . import frames
+from .coded import Codebook, CodedTensor, Raw
+from .container import write_container
+from .decode import Record, decode_symbols, read_front
+from .encode import find_ties
+from .encodings import VALUES, coder_huffman, coder_zstd, values_codebook
+from .encodings.coder_huffman import Table
+from .encodings.layout_gap import Gap
+from .encodings.layout_run import Run
+from .encodings.values_codebook import Levels
+from .errors import UnsupportedError
+from .file import File
+from .forms import Form, Stored, counts_of, huffman_form, packed_form, tables_of
+from .ids import Coder, DType, Layout, Meta, Section, SectionCodec, ValuesId
+from .records import payload_align
+from .sections import write_hashes, write_layers, write_meta, write_names
+
+Counts = dict[int, npt.NDArray[np.int64]]
+
+
+def faults(file: File) -> Iterator[str]:
+    """Yield what is not canonical, each with its place; nothing if the file is.
+
+    Tensors in rooms that this reader lacks are passed over.
+    """
+    yield from _container_faults(file)
+    counts: Counts = {}
+    for index, record in enumerate(file.opened.records):
+        if record.head.tied is None and not record.unsupported:
+            yield from (f"{file.names[index]}: {fault}" for fault in _faults(file, record, counts))
+    yield from _table_faults(file, counts)
+    yield from _tie_faults(file)
+
+
+def frames_compared(file: File) -> bool:
+    """Tell whether the libzstd that is at work is the one that the file names."""
+    return file.metadata.get(Meta.LIBZSTD) == frames.VERSION.encode()
+
+
+def _container_faults(file: File) -> Iterator[str]:
+    """Sections written again from what they mean; zstd frames only if of this libzstd."""
+    entries = file.opened.container.entries
+    if any(e.codec == SectionCodec.ZSTD for e in entries.values()) and not frames_compared(file):
+        return
+    index = {name: i for i, name in enumerate(file.names)}
+    named, graph = Section.NAMES in entries, file.graph
+    kept = (Section.RECORDS, Section.TABLES, Section.PAYLOAD, Section.HASHES)
+    sections = {s: bytes(file.opened.container.stored(s)) for s in kept}
+    if named and Section.HASHES in entries:
+        sections[Section.HASHES] = write_hashes(file.names)
+    sections[Section.NAMES] = write_names(file.names) if named else b""
+    sections[Section.FIXED] = write_layers(file.layers, index, named)
+    sections[Section.META] = write_meta(file.metadata)
+    sections[Section.GRAPH] = b"" if graph is None else bytes([graph.format]) + graph.data
+    payload = entries.get(Section.PAYLOAD)
+    again = b"".join(write_container(sections, payload.align_log2 if payload else 4))
+    if again != file.data:
+        yield "sections: not written in the canonical way"
+
+
+def _faults(file: File, record: Record, counts: Counts) -> Iterator[str]:
+    stored, params = _stored(file, record)
+    if record.plan is not None and stored.plan.alphabets != record.plan.alphabets:
+        if not _shared(file, record):
+            yield f"alphabet of {record.plan.alphabets[0]} symbols, {stored.plan.alphabets[0]} used"
+        stored = stored.rebased(record.plan.base, record.plan.alphabets[0])
+        params = record.layout
+    form = _form(file, record, stored, params)
+    if form is None:
+        return
+    _count(form, record, counts)
+    start = record.offset
+    payload = file.opened.container.stored(Section.PAYLOAD)[start : start + record.head.payload_size]
+    if form.payload() != payload:
+        yield "payload: not written in the canonical way"
+    step = payload_align(record.head, _raw(record), 1)
+    if step > 1 and start % step:
+        yield f"payload at {start}"
+
+
+def _raw(record: Record) -> bool:
+    head = record.head
+    rooms = (head.layout, head.values, head.coder)
+    return rooms == (Layout.DENSE, ValuesId.RAW, Coder.PACKED)
+
+
+def _stored(file: File, record: Record) -> tuple[Stored, Any]:
+    """Return the tensor's symbols in the narrowest plan, and the layout's parameters for it."""
+    head, plan = record.head, record.plan
+    if plan is None:
+        raise UnsupportedError(record.unsupported)
+    symbols, values = decode_symbols(file.opened, record.index)
+    room = VALUES[head.values]
+    narrow = room.plan_of(values, DType(head.dtype), symbols)
+    numbers = values.levels[symbols] if isinstance(values, Codebook) else symbols
+    shell = np.broadcast_to(np.zeros((), np.uint8), head.shape)
+    tensor = CodedTensor(file.names[record.index], DType(head.dtype), shell, Raw())
+    order = head.order or tuple(range(len(head.shape)))
+    planes = room.to_planes(narrow, symbols)
+    stored = Stored(tensor, order, head.row_axes, narrow, planes, np.asarray(numbers))
+    return stored, _shifted(record.layout, plan.base - narrow.base)
+
+
+def _shifted(params: Any, shift: int) -> Any:
+    if isinstance(params, (Gap, Run)):
+        return replace(params, background=params.background + shift)
+    return params
+
+
+def _shared(file: File, record: Record) -> bool:
+    """Tell whether another tensor uses a Huffman table of this one."""
+    mine = set(record.tables)
+    others = (r for r in file.opened.records if r.index != record.index and r.head.tied is None)
+    return any(mine & set(r.tables) for r in others)
+
+
+def _form(file: File, record: Record, stored: Stored, params: Any) -> Form | None:
+    """Return the form that the record describes, written again; None if frames differ."""
+    head = record.head
+    rows = head.block_rows or 1
+    if head.coder == Coder.ZSTD:
+        if not frames_compared(file):
+            return None
+        body, ends = coder_zstd.encode(stored.planes, stored.ends(rows))
+        return Form(stored, Layout.DENSE, None, Coder.ZSTD, rows, body, ends)
+    if head.coder == Coder.PACKED:
+        return packed_form(stored, Layout(head.layout), params, rows)
+    tables = tuple(t for i in record.tables if isinstance(t := file.opened.tables[i], Table))
+    front = read_front(file.opened, record)
+    classes = np.array(front.classes, np.uint8) if head.classes > 1 else None
+    return huffman_form(stored, Layout(head.layout), params, rows, tables, classes)
+
+
+def _count(form: Form, record: Record, counts: Counts) -> None:
+    """Add the symbols of a Huffman form to the counts of its tables."""
+    if form.items is None:
+        return
+    streams = len(form.tables) // form.class_count
+    block = np.repeat(np.arange(len(form.items.ends)), np.diff(form.items.ends, prepend=0))
+    classes = np.zeros(len(form.items.ends), np.int64) if form.classes is None else form.classes
+    row = classes[block].astype(np.int64) * streams + form.items.streams
+    found = counts_of(replace(form.items, streams=row.astype(np.uint8)), len(form.tables))
+    for index, symbols in zip(record.tables, found, strict=True):
+        counts[index] = counts.get(index, np.zeros(256, np.int64)) + symbols
+
+
+def _table_faults(file: File, counts: Counts) -> Iterator[str]:
+    """Tables: the smallest writing of the code that the symbols ask for, in order of use."""
+    seen: set[bytes] = set()
+    for index, (table, entry) in enumerate(
+        zip(file.opened.tables, file.opened.table_entries, strict=True)
+    ):
+        if bytes(entry) in seen:
+            yield f"table {index}: written twice"
+        seen.add(bytes(entry))
+        if isinstance(table, Levels) and values_codebook.write_table(
+            table.level, table.levels
+        ) != bytes(entry):
+            yield f"table {index}: codebook not written in the canonical way"
+        if isinstance(table, Table) and index in counts:
+            best = tables_of(counts[index][None])[0]
+            if coder_huffman.write_table(best) != bytes(entry):
+                yield f"table {index}: not the canonical code of its symbols"
+    used = list(dict.fromkeys(i for r in file.opened.records for i in _uses(r)))
+    if used != list(range(len(file.opened.tables))):
+        yield "tables: not in the order of first use"
+
+
+def _uses(record: Record) -> list[int]:
+    own = [] if record.codebook is None else [record.codebook]
+    return [*own, *record.tables]
+
+
+def _tie_faults(file: File) -> Iterator[str]:
+    """Equal tensors are tied to the first of them."""
+    readable = [n for n in file.names if not file.record(n).unsupported]
+    ties = find_ties([file.coded(name) for name in readable])
+    for later, first in ties.items():
+        if file.record(readable[later]).index != file.record(readable[first]).index:
+            yield f"{readable[later]}: equal to {readable[first]}, but not tied to it"

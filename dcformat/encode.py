@@ -1,0 +1,328 @@
+"""Writing a coded model: the smallest legal form of each tensor, then the file.
+
+Spec: spec/DCF.md    Sisters: dcformat/forms.py (the choices), dcformat/pool.py (shared tables)
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import struct
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from . import frames, pool
+from .coded import Affine, Codebook, CodedModel, CodedTensor, Fixed, Raw
+from .container import write_container
+from .encodings import LAYOUTS, VALUES, coder_huffman, values_codebook
+from .errors import Code, ConvertError, error_of
+from .fields import align
+from .forms import Form, Stored, coder_parameters, forms_of, store
+from .ids import (
+    MAX_ELEMENTS,
+    MAX_NAME_BYTES,
+    MAX_RANK,
+    MAX_TABLES,
+    MAX_TENSORS,
+    Coder,
+    Layout,
+    Meta,
+    Section,
+    ValuesId,
+)
+from .records import Head, payload_align, write_record
+from .sections import write_hashes, write_layers, write_meta, write_names
+
+TARGETS = ("mcu", "host")
+PRODUCER = "dcformat 0.1.0"
+SPEED_MARGIN = 1.05  #: `prefer="speed"` takes a faster form that is at most this much larger
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to write: none of these changes what the file means.
+
+    `target` "mcu" keeps to what the C decoder reads and stores tensors in kernel order; "host"
+    adds zstd. `row_access` makes every row a block. `align` is that of raw payloads, in bytes.
+    """
+
+    target: str = "mcu"
+    prefer: str = "size"
+    row_access: bool = False
+    jobs: int = 1
+    names: bool = True
+    hashes: bool = True
+    graph: bool = True
+    metadata: bool = True
+    align: int = 0
+
+    @property
+    def host(self) -> bool:
+        return self.target == "host"
+
+    @property
+    def align_log2(self) -> int:
+        return (self.align or (64 if self.host else 16)).bit_length() - 1
+
+
+@dataclass
+class _Tables:
+    """TABLES in the making: entries in the order of first use, none twice."""
+
+    index: dict[bytes, int] = field(default_factory=dict)
+
+    def of(self, entry: bytes) -> int:
+        return self.index.setdefault(entry, len(self.index))
+
+    def content(self) -> bytes:
+        count = len(self.index)
+        if count > MAX_TABLES:
+            raise error_of(Code.LIMIT, f"{count} tables", "section TABLES")
+        sizes = [len(entry) for entry in self.index]
+        offsets = np.cumsum([4 + 4 * count, *sizes[:-1]]) if count else []
+        head = struct.pack(f"<I{count}I", count, *(int(o) for o in offsets))
+        return head + b"".join(self.index) if count else b""
+
+
+def encode_model(
+    coded: CodedModel, settings: Settings = Settings(), progress: Progress | None = None
+) -> bytes:
+    """Return the file for `coded`.
+
+    The same model and settings give the same bytes, whatever `jobs` is. Raises ConvertError or
+    LimitError naming the tensor that cannot be stored.
+    """
+    _check_settings(settings)
+    _check_model(coded)
+    ties = find_ties(coded.tensors)
+    own = [t for i, t in enumerate(coded.tensors) if i not in ties]
+    forms = choose(own, settings, progress)
+    metadata = {**coded.metadata, **_own_metadata(coded, forms)} if settings.metadata else {}
+    return b"".join(_assemble(coded, forms, ties, settings, metadata))
+
+
+def _check_settings(settings: Settings) -> None:
+    if settings.target not in TARGETS:
+        raise ConvertError(f"unknown target {settings.target!r}; known: {', '.join(TARGETS)}")
+    if settings.prefer not in ("size", "speed"):
+        raise ConvertError(f"unknown preference {settings.prefer!r}; known: size, speed")
+    if settings.align and (settings.align & (settings.align - 1) or not 16 <= settings.align <= 4096):
+        raise ConvertError(f"alignment {settings.align} is not a power of two from 16 to 4096")
+
+
+def _check_model(coded: CodedModel) -> None:
+    names = [t.name for t in coded.tensors]
+    if len(names) > MAX_TENSORS:
+        raise error_of(Code.LIMIT, f"{len(names)} tensors, at most {MAX_TENSORS}")
+    seen: set[str] = set()
+    for tensor in coded.tensors:
+        if tensor.name in seen:
+            raise ConvertError("two tensors with this name", place=tensor.name)
+        seen.add(tensor.name)
+        size = len(tensor.name.encode("utf-8", "surrogatepass"))
+        if not 1 <= size <= MAX_NAME_BYTES or "\0" in tensor.name or not _is_utf8(tensor.name):
+            raise ConvertError(f"not a name that can be stored ({size} bytes)", place=tensor.name)
+        if len(tensor.shape) > MAX_RANK or math.prod(tensor.shape) > MAX_ELEMENTS:
+            raise error_of(Code.LIMIT, f"shape {tensor.shape}", tensor.name)
+
+
+def _is_utf8(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def find_ties(tensors: Sequence[CodedTensor]) -> dict[int, int]:
+    """Return, for each tensor that equals an earlier one but for its name, that one's index."""
+    first: dict[bytes, int] = {}
+    ties: dict[int, int] = {}
+    for i, tensor in enumerate(tensors):
+        original = first.setdefault(_digest(tensor), i)
+        if original != i:
+            ties[i] = original
+    return ties
+
+
+def _digest(tensor: CodedTensor) -> bytes:
+    hasher = hashlib.sha256(repr((tensor.dtype, tensor.shape, tensor.symbols.dtype.str)).encode())
+    hasher.update(type(tensor.values).__name__.encode())
+    for key, value in sorted(vars(tensor.values).items()):
+        plain = value if not isinstance(value, np.ndarray) else (value.shape, value.dtype.str)
+        hasher.update(repr((key, plain)).encode())
+        hasher.update(value.tobytes() if isinstance(value, np.ndarray) else b"")
+    hasher.update(np.ascontiguousarray(tensor.symbols))
+    return hasher.digest()
+
+
+def choose(
+    tensors: Sequence[CodedTensor], settings: Settings, progress: Progress | None = None
+) -> list[Form]:
+    """Return the form that each tensor is written in."""
+
+    def draft(tensor: CodedTensor) -> tuple[Form | None, Form]:
+        try:
+            return _draft(store(tensor, kernel_order=not settings.host), settings)
+        except (ValueError, TypeError, IndexError) as error:
+            raise ConvertError(f"cannot encode: {error}", place=tensor.name) from error
+
+    drafts = []
+    with ThreadPoolExecutor(max_workers=max(1, settings.jobs)) as workers:
+        for i, one in enumerate(workers.map(draft, tensors)):
+            drafts.append(one)
+            if progress:
+                progress(tensors[i].name, i + 1, len(tensors))
+    return pool.share([huffman for huffman, _ in drafts], [other for _, other in drafts])
+
+
+def _draft(stored: Stored, settings: Settings) -> tuple[Form | None, Form]:
+    """Return the smallest Huffman form and the smallest other form."""
+    forms = list(forms_of(stored, settings.host, settings.row_access))
+    legal = [form for form in forms if form.legal()]
+    if not legal:
+        raise error_of(Code.LIMIT, "decodes to far more than it stores", stored.tensor.name)
+    huffman = [form for form in legal if form.coder is Coder.HUFFMAN]
+    other = [form for form in legal if form.coder is not Coder.HUFFMAN]
+    best = min(other, key=Form.size) if other else min(huffman, key=Form.size)
+    if settings.prefer == "speed":
+        return _draft_for_speed(huffman, best)
+    return (min(huffman, key=Form.size) if huffman else None), best
+
+
+def _draft_for_speed(huffman: list[Form], other: Form) -> tuple[Form | None, Form]:
+    """Prefer dense codes and packed symbols where they are nearly as small."""
+    if not huffman:
+        return None, other
+    least = min(huffman, key=Form.size)
+    dense = [f for f in huffman if f.layout is Layout.DENSE]
+    if dense and dense[0].size() <= SPEED_MARGIN * least.size():
+        least = dense[0]
+    if other.size() <= SPEED_MARGIN * least.size():
+        return None, other
+    return least, other
+
+
+def _own_metadata(coded: CodedModel, forms: Sequence[Form]) -> dict[Meta, bytes]:
+    own = {Meta.PRODUCER: PRODUCER.encode(), Meta.CONTENT_ID: content_id(coded.tensors)}
+    if coded.graph is not None or any(form.coder is Coder.ZSTD for form in forms):
+        own[Meta.LIBZSTD] = frames.VERSION.encode()
+    return own
+
+
+def content_id(tensors: Sequence[CodedTensor]) -> bytes:
+    """Return the SHA-256 that names what the tensors mean (spec/DCF.md, "Content id")."""
+    hasher = hashlib.sha256()
+    for tensor in sorted(tensors, key=lambda t: t.name.encode()):
+        name = tensor.name.encode()
+        rank = len(tensor.shape)
+        hasher.update(struct.pack("<I", len(name)) + name)
+        hasher.update(struct.pack(f"<BB{rank}Q", tensor.dtype, rank, *tensor.shape))
+        hasher.update(struct.pack("<B", tensor.number_type()))
+        hasher.update(np.ascontiguousarray(tensor.numbers()).tobytes())
+        hasher.update(_meaning(tensor))
+    return hasher.digest()
+
+
+def _meaning(tensor: CodedTensor) -> bytes:
+    """Return the kind of parameters and the parameters of the content id."""
+    values = tensor.values
+    if isinstance(values, Raw):
+        return b"\0"
+    axis = 0xFF if values.axis is None else values.axis
+    if isinstance(values, Fixed) or (isinstance(values, Codebook) and values.fraction is not None):
+        lengths = np.atleast_1d(np.asarray(values.fraction, "<i4"))
+        return struct.pack("<BBI", 1, axis, lengths.size) + lengths.tobytes()
+    if values.scale is None:
+        return b"\0"
+    scale = np.atleast_1d(values.scale.astype("<f4"))
+    points = values.zero_point if isinstance(values, Affine) else np.zeros(scale.size)
+    block = values.block if isinstance(values, Affine) else 0
+    head = struct.pack("<BBII", 2, axis, block, scale.size)
+    return head + scale.tobytes() + np.atleast_1d(points).astype("<i4").tobytes()
+
+
+def _assemble(
+    coded: CodedModel,
+    forms: Sequence[Form],
+    ties: Mapping[int, int],
+    settings: Settings,
+    metadata: Mapping[Meta, bytes],
+) -> list[bytes]:
+    """Return the pieces of the file."""
+    names = [t.name for t in coded.tensors]
+    records, tables, payload = write_tensors(forms, ties, len(names), settings.align_log2)
+    index = {name: i for i, name in enumerate(names)}
+    sections = {
+        Section.RECORDS: records,
+        Section.TABLES: tables,
+        Section.NAMES: write_names(names) if settings.names else b"",
+        Section.HASHES: write_hashes(names) if settings.hashes and not settings.names else b"",
+        Section.FIXED: write_layers(coded.layers, index, settings.names),
+        Section.META: write_meta(metadata),
+        Section.GRAPH: graph_bytes(coded) if settings.graph else b"",
+        Section.PAYLOAD: payload,
+    }
+    return write_container(sections, settings.align_log2)
+
+
+def graph_bytes(coded: CodedModel) -> bytes:
+    """Return the content of GRAPH."""
+    return b"" if coded.graph is None else bytes([coded.graph.format]) + coded.graph.data
+
+
+def write_tensors(
+    forms: Sequence[Form], ties: Mapping[int, int], count: int, align_log2: int
+) -> tuple[bytes, bytes, bytes]:
+    """Return RECORDS, TABLES and PAYLOAD for `count` tensors, `ties` among them."""
+    tables = _Tables()
+    records, payload, end = [], [], 0
+    rest = iter(forms)
+    for index in range(count):
+        if index in ties:
+            records.append(write_record(Head(tied=ties[index]), b""))
+            continue
+        form = next(rest)
+        body = form.payload()
+        head, parameters = _record(form, len(body), tables)
+        raw = (form.layout, form.stored.room, form.coder) == (
+            Layout.DENSE, ValuesId.RAW, Coder.PACKED,
+        )  # fmt: skip
+        start = align(end, payload_align(head, raw, 1 << align_log2))
+        payload += [bytes(start - end), body]
+        end = start + len(body)
+        records.append(write_record(head, parameters))
+    content = struct.pack("<I", count) + b"".join(records) if count else b""
+    return content, tables.content(), b"".join(payload)
+
+
+def _record(form: Form, payload_size: int, tables: _Tables) -> tuple[Head, bytes]:
+    """Return head and parameters; codebook and Huffman tables enter `tables` in their order."""
+    stored = form.stored
+    values, codebook = stored.plan.values, None
+    if isinstance(values, Codebook):
+        codebook = tables.of(values_codebook.write_table(values.level, values.levels))
+    named = tuple(tables.of(coder_huffman.write_table(t)) for t in form.tables)
+    parameters = LAYOUTS[form.layout].write_params(form.params)
+    parameters += VALUES[stored.room].write_params(stored.plan, codebook)
+    parameters += coder_parameters(form, named)
+    order = stored.order if stored.order != tuple(range(len(stored.order))) else ()
+    head = Head(
+        dtype=stored.tensor.dtype,
+        shape=stored.tensor.shape,
+        row_axes=stored.row_axes,
+        layout=form.layout,
+        values=stored.room,
+        coder=form.coder,
+        numbers_crc=zlib.crc32(np.ascontiguousarray(stored.numbers).tobytes()),
+        payload_size=payload_size,
+        order=order,
+        blocks=form.blocks,
+    )
+    return head, bytes(parameters)

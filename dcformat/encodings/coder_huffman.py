@@ -1,0 +1,234 @@
+"""Canonical Huffman codes of at most 12 bits, with tables that tensors may share.
+
+Spec: spec/encodings/coder_huffman.md    C: dcformat/c/dcf_coder_huffman.c
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from .. import kernels
+from ..errors import Code, error_of
+from ..fields import Fields, align
+from ..ids import MAX_CODE_BITS, TableKind
+from .parts import Items, Planes, check_end
+
+Lengths = npt.NDArray[np.uint8]
+FULL = 1 << MAX_CODE_BITS
+UNUSED = 255
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """Code lengths of symbols 0 to 255, UNUSED for those not in use; 0 for a lone symbol."""
+
+    lengths: Lengths
+
+    @cached_property
+    def last(self) -> int:
+        """The last symbol in use."""
+        return int(np.flatnonzero(self.lengths != UNUSED)[-1])
+
+    @cached_property
+    def codes(self) -> npt.NDArray[np.uint16]:
+        """Codes by symbol."""
+        return kernels.canonical_codes(np.where(self.lengths == UNUSED, 0, self.lengths))
+
+    @cached_property
+    def lookup(self) -> list[tuple[int, int]]:
+        """(symbol, length) for each value of the next 12 bits."""
+        used = np.flatnonzero(self.lengths != UNUSED)
+        table: list[tuple[int, int]] = [(0, 0)] * FULL
+        for symbol in used.tolist():
+            length = int(self.lengths[symbol])
+            start = int(self.codes[symbol]) << (MAX_CODE_BITS - length)
+            stop = start + (FULL >> length)
+            table[start:stop] = [(symbol, length)] * (stop - start)
+        return table
+
+
+def table_of(counts: npt.NDArray[np.int64]) -> Table:
+    """Return the canonical table for symbol counts (256,); at least one is not zero."""
+    lengths = kernels.code_lengths(counts)
+    return Table(np.where(counts > 0, lengths, UNUSED).astype(np.uint8))
+
+
+def parse_table(entry: memoryview, place: str) -> Table:
+    """Return a Huffman entry of TABLES (coder_huffman.md, "Tables")."""
+    fields = Fields(entry, place)
+    kind, first, count = fields.u8(), fields.u8(), fields.u8() + 1
+    fields.need(first + count <= 256, f"symbols {first} to {first + count - 1}")
+    parse = {
+        TableKind.HUFFMAN_NIBBLES: _parse_nibbles,
+        TableKind.HUFFMAN_DELTA: _parse_delta,
+        TableKind.HUFFMAN_FLAT: _parse_flat,
+    }[TableKind(kind)]
+    lengths = np.full(256, UNUSED, np.uint8)
+    lengths[first : first + count] = parse(fields, count)
+    fields.need(fields.left == 0, f"{fields.left} bytes after the code lengths")
+    if kind != TableKind.HUFFMAN_FLAT:
+        used = lengths[lengths != UNUSED].astype(np.int64)
+        filled = int((FULL >> used).sum())
+        fields.need(filled == FULL, f"code fills {filled} of {FULL}", Code.CODE)
+    return Table(lengths)
+
+
+def _parse_nibbles(fields: Fields, count: int) -> list[int]:
+    data = fields.take((count + 1) // 2)
+    nibbles = [n for byte in data for n in (byte & 15, byte >> 4)]
+    fields.need(max(nibbles[:count]) <= MAX_CODE_BITS, "code length above 12", Code.CODE)
+    fields.need(not any(nibbles[count:]), "spare half byte", Code.PADDING)
+    return [n or UNUSED for n in nibbles[:count]]
+
+
+def _parse_delta(fields: Fields, count: int) -> list[int]:
+    last = fields.u8()
+    fields.need(1 <= last <= MAX_CODE_BITS, f"start {last}", Code.CODE)
+    data, pos = fields.data[fields.pos :], 0
+    lengths = []
+    for _ in range(count):
+        value, pos = _exp_golomb(fields, data, pos)
+        if value == 1:
+            lengths.append(UNUSED)
+            continue
+        last += value // 2 if value % 2 == 0 else -(value // 2)
+        fields.need(1 <= last <= MAX_CODE_BITS, f"code length {last}", Code.CODE)
+        lengths.append(last)
+    size = (pos + 7) // 8
+    fields.need(
+        not pos % 8 or not data[size - 1] & ((1 << -pos % 8) - 1), "spare bits", Code.PADDING
+    )
+    fields.take(size)
+    return lengths
+
+
+def _exp_golomb(fields: Fields, data: memoryview, pos: int) -> tuple[int, int]:
+    zeros = 0
+    while not _bit(fields, data, pos):
+        zeros, pos = zeros + 1, pos + 1
+        fields.need(zeros <= 4, "Exp-Golomb value above 30", Code.CODE)
+    value = 0
+    for _ in range(zeros + 1):
+        value, pos = 2 * value + _bit(fields, data, pos), pos + 1
+    return value - 1, pos
+
+
+def _bit(fields: Fields, data: memoryview, pos: int) -> int:
+    fields.need(pos < 8 * len(data), "ends inside the code lengths", Code.TRUNCATED)
+    return data[pos >> 3] >> (7 - (pos & 7)) & 1
+
+
+def _parse_flat(fields: Fields, count: int) -> list[int]:
+    fields.need(count & (count - 1) == 0, f"flat code of {count} symbols", Code.CODE)
+    return [count.bit_length() - 1] * count
+
+
+def write_table(table: Table) -> bytes:
+    """Return the smallest entry of TABLES for `table`; at equal size the lowest kind."""
+    used = np.flatnonzero(table.lengths != UNUSED)
+    first, count = int(used[0]), int(used[-1] - used[0]) + 1
+    span = [int(n) for n in table.lengths[first : first + count]]
+    forms = [(TableKind.HUFFMAN_DELTA, _delta(span)), (TableKind.HUFFMAN_NIBBLES, _nibbles(span))]
+    if count & (count - 1) == 0 and set(span) == {count.bit_length() - 1}:
+        forms = [(TableKind.HUFFMAN_FLAT, b"")]
+    kind, data = min(forms, key=lambda form: (len(form[1]), form[0]))
+    return struct.pack("<BBB", kind, first, count - 1) + data
+
+
+def _nibbles(span: list[int]) -> bytes:
+    values = [0 if n == UNUSED else n for n in span] + [0] * (len(span) % 2)
+    return bytes(a | b << 4 for a, b in zip(values[::2], values[1::2], strict=True))
+
+
+def _delta(span: list[int]) -> bytes:
+    bits, last = "", span[0]
+    for length in span:
+        value = 1 if length == UNUSED else 2 * (length - last)
+        if value < 0:
+            value = 1 - value
+        last = last if length == UNUSED else length
+        code = f"{value + 1:b}"
+        bits += "0" * (len(code) - 1) + code
+    bits += "0" * (-len(bits) % 8)
+    return bytes([span[0]]) + int("1" + bits, 2).to_bytes(len(bits) // 8 + 1, "big")[1:]
+
+
+def read_params(
+    fields: Fields, alphabets: tuple[int, ...], classes: int, tables: list[object]
+) -> tuple[int, ...]:
+    """Return the tables that a record names: for each class one a stream."""
+    wanted = len(alphabets) * classes
+    found = []
+    for i in range(wanted):
+        index = fields.u16()
+        fields.need(index < len(tables), f"table {index} of {len(tables)}")
+        if tables[index] is None:
+            raise error_of(Code.UNSUPPORTED, f"table {index} is of an unknown kind", fields.place)
+        table = tables[index]
+        if not isinstance(table, Table):
+            raise error_of(Code.STRUCTURE, f"table {index} is no Huffman table", fields.place)
+        alphabet = alphabets[i % len(alphabets)]
+        fields.need(table.last < alphabet, f"symbol {table.last} of {alphabet}")
+        found.append(index)
+    fields.zeros(align(2 * wanted, 4) - 2 * wanted)
+    return tuple(found)
+
+
+def write_params(tables: tuple[int, ...]) -> bytes:
+    """Return the parameters of a record."""
+    raw = struct.pack(f"<{len(tables)}H", *tables)
+    return raw + bytes(-len(raw) % 4)
+
+
+def encode(
+    items: Items, tables: list[Table], block_class: npt.NDArray[np.uint8] | None = None
+) -> tuple[bytes, npt.NDArray[np.int64]]:
+    """Return the bytes of all blocks and where each ends; `tables` by class and stream."""
+    row = items.streams.astype(np.int64)
+    if block_class is not None:
+        streams = len(tables) // (int(block_class.max()) + 1)
+        row += np.repeat(block_class.astype(np.int64) * streams, np.diff(items.ends, prepend=0))
+    codes = np.stack([t.codes for t in tables])[row, items.symbols]
+    lengths = np.stack([t.lengths for t in tables])[row, items.symbols]
+    return kernels.pack_msb(codes, lengths, items.ends)
+
+
+class Reader:
+    """The symbols of one block; `tables` by stream."""
+
+    def __init__(self, block: memoryview, tables: list[Table], place: str) -> None:
+        self.data = bytes(block) + bytes(3)
+        self.block = block
+        self.end = 8 * len(block)
+        self.lookups = [t.lookup for t in tables]
+        self.place = place
+        self.pos = 0
+
+    def next(self, stream: int) -> int:
+        """Return the next symbol, which is of `stream`."""
+        start = self.pos >> 3
+        word = int.from_bytes(self.data[start : start + 3], "big")
+        symbol, length = self.lookups[stream][word >> (12 - (self.pos & 7)) & 0xFFF]
+        self.pos += length
+        if self.pos > self.end:
+            raise error_of(Code.TRUNCATED, f"block ends inside a code at {start}", self.place)
+        return symbol
+
+    def many(self, count: int, streams: tuple[int, ...]) -> Planes:
+        """Return `count` elements whose symbols are of `streams` in turn."""
+        symbols = np.empty((count, len(streams)), np.uint8)
+        for i in range(count):
+            for k, stream in enumerate(streams):
+                symbols[i, k] = self.next(stream)
+        return symbols
+
+    def finish(self) -> None:
+        """Check that the block ends here."""
+        spare = self.end - self.pos
+        check_end(spare, self.block[-1] & ((1 << spare) - 1) if 0 < spare < 8 else 0, self.place)
+

@@ -1,0 +1,164 @@
+"""A `.dcf` as its user sees it: a mapping from names to arrays, decoded when asked for.
+
+Spec: spec/DCF.md    Sisters: dcformat/decode.py, dcformat/native.py (what does the decoding)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from . import decode, native
+from .coded import Codebook, CodedModel, CodedTensor, Raw, Values, expand_tensor
+from .decode import Opened, Record
+from .errors import Code, ConvertError, DcfError, error_of
+from .forms import logical_values
+from .ids import Coder, DType, Meta, Section
+from .model import Array, Graph, LayerFormat
+from .sections import parse_hashes, parse_layers, parse_meta, parse_names
+
+
+class File(Mapping[str, Array]):
+    """An opened file. `file[name]` is the tensor in its logical shape and type.
+
+    Nothing is decoded before it is asked for, and nothing decoded is kept. Every number that is
+    handed out was compared with its CRC.
+    """
+
+    def __init__(self, data: bytes | memoryview, name: str = "") -> None:
+        self.data = memoryview(data)
+        self.label = name
+        self.opened: Opened = decode.open_file(data)
+        self._native: Any = native.open_file(data) if native.AVAILABLE else None
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """Names by record; `#<index>` where the file was stripped of names."""
+        container = self.opened.container
+        count = len(self.opened.records)
+        if Section.NAMES in container.entries:
+            return parse_names(container.content(Section.NAMES), count)
+        return tuple(f"#{i}" for i in range(count))
+
+    @cached_property
+    def _index(self) -> dict[str, int]:
+        return {name: i for i, name in enumerate(self.names)}
+
+    @cached_property
+    def hashes(self) -> tuple[int, ...]:
+        """CRC-32 of each name, where the file has them in place of names."""
+        content = self.opened.container.content(Section.HASHES)
+        return parse_hashes(content, len(self.opened.records)) if len(content) else ()
+
+    @cached_property
+    def metadata(self) -> dict[int, bytes]:
+        """META by key (ids.Meta)."""
+        return parse_meta(self.opened.container.content(Section.META))
+
+    @cached_property
+    def layers(self) -> tuple[LayerFormat, ...]:
+        """Fixed-point formats of the layers."""
+        return parse_layers(self.opened.container.content(Section.FIXED), self.names)
+
+    @cached_property
+    def graph(self) -> Graph | None:
+        """The source's graph, if the file has it."""
+        content = self.opened.container.content(Section.GRAPH)
+        return Graph(content[0], bytes(content[1:])) if len(content) else None
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file."""
+        return len(self.data)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names)
+
+    def __len__(self) -> int:
+        return len(self.opened.records)
+
+    def __getitem__(self, name: str) -> Array:
+        return expand_tensor(self.coded(name))
+
+    def record(self, name: str) -> Record:
+        """Return how a tensor is stored; tied names give the record they are tied to."""
+        return self.opened.record(self._index[name])
+
+    def coded(self, name: str) -> CodedTensor:
+        """Return a tensor as symbols and values. Raises KeyError, or DcfError with the place."""
+        index = self._index[name]
+        try:
+            return self._coded(name, self.opened.record(index))
+        except DcfError as error:
+            raise error.at(f"{self.label} / {name}" if self.label else name) from None
+
+    def _coded(self, name: str, record: Record) -> CodedTensor:
+        if record.plan is None:
+            raise error_of(Code.UNSUPPORTED, record.unsupported)
+        head = record.head
+        symbols, values = self._symbols(record)
+        order = head.order or tuple(range(len(head.shape)))
+        stored = symbols.reshape(head.stored_shape)
+        logical = np.transpose(stored, np.argsort(order)).copy(order="C")
+        return CodedTensor(
+            name,
+            DType(head.dtype),
+            logical,
+            logical_values(values, order),
+            head.order or None,
+            exact=isinstance(values, Raw),
+        )
+
+    def _symbols(self, record: Record) -> tuple[Array, Values]:
+        """Return symbols in stored order: through the C core where it can, with the same bits."""
+        if self._native is None or record.head.coder == Coder.ZSTD:
+            numbers = decode.decode_numbers(self.opened, record.index)
+        else:
+            numbers = native.decode_numbers(self._native, record.index)
+        values = decode.read_front(self.opened, record).values
+        if isinstance(values, Codebook):
+            return _indices(numbers, values, self.opened, record), values
+        return numbers, values
+
+    def coded_model(self) -> CodedModel:
+        """Return everything in the file."""
+        known = {int(key) for key in Meta}
+        return CodedModel(
+            tuple(self.coded(name) for name in self.names),
+            self.graph,
+            self.layers,
+            {Meta(k): v for k, v in self.metadata.items() if k in known},
+        )
+
+
+def _indices(numbers: Array, values: Codebook, opened: Opened, record: Record) -> Array:
+    """Return codebook indices of decoded numbers; levels that are equal need the symbols."""
+    bits = _patterns(np.ascontiguousarray(values.levels))
+    order = np.argsort(bits, kind="stable")
+    if len(np.unique(bits)) < len(bits):
+        return decode.decode_symbols(opened, record.index)[0]
+    found = np.searchsorted(bits[order], _patterns(numbers))
+    return order[found].astype(np.uint8)
+
+
+def _patterns(array: Array) -> Any:
+    """Return elements as unsigned bit patterns, 16-byte ones as raw bytes."""
+    size = array.dtype.itemsize
+    return array.view(f"<u{size}" if size <= 8 else f"S{size}")
+
+
+def load(path: str | Path) -> File:
+    """Open a `.dcf` file. Raises DcfError naming the file and the place."""
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise ConvertError(f"cannot read: {error.strerror}", place=str(path)) from error
+    try:
+        return File(data, str(path))
+    except DcfError as error:
+        raise error.at(str(path)) from None
+

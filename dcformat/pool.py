@@ -1,0 +1,248 @@
+"""Sharing Huffman tables between tensors, decided by exact bytes.
+
+On small networks one table for many tensors beats a table each (spec/encodings/coder_huffman.md).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from .encodings import coder_huffman
+from .encodings.coder_huffman import Table
+from .encodings.layout_run import MAX_ALPHABET, Run
+from .encodings.parts import number_range
+from .forms import Form, bit_cost, counts_of, huffman_form, tables_of
+from .ids import Layout, ValuesId
+
+I64 = npt.NDArray[np.int64]
+MAX_CANDIDATES = 16  #: clusters of a kind that a new member is compared with
+RUN_DIGITS = 2
+
+
+@dataclass(frozen=True, eq=False)
+class Unit:
+    """One stream of one tensor: its symbol counts, by number where symbols are numbers.
+
+    `low` and `high` bound the numbers that the tensor's alphabet holds; `digits` are the counts
+    of the run digits. Units share a table only within a `kind`.
+    """
+
+    tensor: int
+    stream: int
+    kind: tuple[int, ...]
+    counts: I64
+    low: int
+    high: int
+    digits: I64
+
+
+@dataclass
+class Cluster:
+    """Units that share a table."""
+
+    kind: tuple[int, ...]
+    counts: I64
+    digits: I64
+    low: int
+    high: int
+    members: list[Unit] = field(default_factory=list)
+
+    def table(self) -> Table:
+        """Return the table for all members, in symbols from `low`."""
+        return _table(self.counts, self.digits, self.low, self.high)
+
+
+def _symbol_counts(counts: I64, digits: I64, low: int, high: int) -> I64:
+    """Return counts by symbol: number `low` is symbol 0, run digits follow the alphabet."""
+    out = np.zeros(256, np.int64)
+    size = high - low + 1
+    out[:size] = counts[low : high + 1]
+    if digits.any():
+        out[size : size + RUN_DIGITS] = digits
+    return out
+
+
+def _table(counts: I64, digits: I64, low: int, high: int) -> Table:
+    return tables_of(_symbol_counts(counts, digits, low, high)[None])[0]
+
+
+def _cost(counts: I64, digits: I64, low: int, high: int) -> int:
+    """Return the bits of symbols and table."""
+    symbols = _symbol_counts(counts, digits, low, high)
+    table = tables_of(symbols[None])[0]
+    return bit_cost(symbols, table) + 8 * (4 + len(coder_huffman.write_table(table)))
+
+
+def units_of(tensor: int, form: Form) -> list[Unit]:
+    """Return the streams of a Huffman form whose tables may be shared."""
+    if form.items is None or form.classes is not None:
+        return []
+    stored = form.stored
+    first = 1 if form.layout is Layout.GAP else 0
+    counts = counts_of(form.items, first + stored.plan.width)
+    none = np.zeros(RUN_DIGITS, np.int64)
+    units = []
+    for stream, row in enumerate(counts):
+        if stream < first:
+            units.append(Unit(tensor, stream, (0,), row, 0, 255, none))
+        elif stored.plan.width > 1:
+            kind = (1, stored.plan.number, stream - first)
+            units.append(Unit(tensor, stream, kind, row, 0, 255, none))
+        else:
+            units.append(_value_unit(tensor, stream, form, row))
+    return units
+
+
+def _value_unit(tensor: int, stream: int, form: Form, row: I64) -> Unit:
+    plan = form.stored.plan
+    alphabet = plan.alphabets[0]
+    run = form.layout is Layout.RUN
+    digits = row[alphabet : alphabet + RUN_DIGITS] if run else np.zeros(RUN_DIGITS, np.int64)
+    if form.stored.room is ValuesId.CODEBOOK:
+        # an index has no number to shift by: only codebooks of one size share
+        return Unit(tensor, stream, (2, run, alphabet), row * _below(alphabet), 0, alphabet - 1, digits)
+    low = plan.base - number_range(plan.number)[0]
+    counts = np.zeros(256, np.int64)
+    counts[low : low + alphabet] = row[:alphabet]
+    return Unit(tensor, stream, (3, run, plan.number), counts, low, low + alphabet - 1, digits)
+
+
+def _below(alphabet: int) -> I64:
+    return (np.arange(256) < alphabet).astype(np.int64)
+
+
+def cluster(units: list[Unit]) -> list[Cluster]:
+    """Group units into clusters that share a table, largest units first (ties: file order)."""
+    clusters: dict[tuple[int, ...], list[Cluster]] = {}
+    order = sorted(units, key=lambda u: (-int(u.counts.sum() + u.digits.sum()), u.tensor, u.stream))
+    for unit in order:
+        of_kind = clusters.setdefault(unit.kind, [])
+        best = _best_cluster(of_kind[:MAX_CANDIDATES], unit)
+        if best is None:
+            of_kind.append(
+                Cluster(unit.kind, unit.counts, unit.digits, unit.low, unit.high, [unit])
+            )
+        else:
+            _join(best, unit)
+    return [c for kind in sorted(clusters) for c in clusters[kind]]
+
+
+def _best_cluster(candidates: list[Cluster], unit: Unit) -> Cluster | None:
+    own = _cost(unit.counts, unit.digits, unit.low, unit.high)
+    best, saved = None, 0
+    for candidate in candidates:
+        merged = _merged(candidate, unit)
+        if merged is None or _loss(candidate, unit) > own:
+            continue
+        alone = _cost(candidate.counts, candidate.digits, candidate.low, candidate.high)
+        gain = own + alone - _cost(*merged)
+        if gain > saved:
+            best, saved = candidate, gain
+    return best
+
+
+def _loss(candidate: Cluster, unit: Unit) -> int:
+    """Return roughly the bits that the unit loses under the candidate's frequencies."""
+    mine = np.concatenate([unit.counts, unit.digits]).astype(np.float64)
+    both = mine + np.concatenate([candidate.counts, candidate.digits])
+    used = mine > 0
+    loss = mine[used] * (
+        np.log2(mine[used] / mine.sum()) - np.log2(both[used] / both.sum())
+    )
+    return int(loss.sum())  # only rules out; what joins is decided on exact bits
+
+
+def _merged(candidate: Cluster, unit: Unit) -> tuple[I64, I64, int, int] | None:
+    low, high = min(candidate.low, unit.low), max(candidate.high, unit.high)
+    run = unit.kind[0] in (2, 3) and bool(unit.kind[1])
+    if run and high - low + 1 > MAX_ALPHABET:
+        return None
+    return candidate.counts + unit.counts, candidate.digits + unit.digits, low, high
+
+
+def _join(target: Cluster, unit: Unit) -> None:
+    target.counts = target.counts + unit.counts
+    target.digits = target.digits + unit.digits
+    target.low, target.high = min(target.low, unit.low), max(target.high, unit.high)
+    target.members.append(unit)
+
+
+def share(huffman: list[Form | None], other: list[Form]) -> list[Form]:
+    """Return the final form of each tensor.
+
+    `huffman[i]` is the smallest Huffman form of tensor i with tables of its own (None if there
+    is none), `other[i]` its smallest other form. Tensors that Huffman codes do not serve, once
+    tables are shared, take the other form, and the rest share again without them.
+    """
+    active = [i for i, form in enumerate(huffman) if form is not None]
+    while True:
+        forms = {i: huffman[i] for i in active}
+        clusters = cluster([u for i in active for u in units_of(i, _form(forms[i]))])
+        shared = _with_shared_tables(forms, clusters)
+        leaving = _leaving(shared, clusters, other)
+        if not leaving:
+            break
+        active = [i for i in active if i not in leaving]
+    return [shared.get(i, form) for i, form in enumerate(other)]
+
+
+def _form(form: Form | None) -> Form:
+    if form is None:
+        raise ValueError("not a Huffman form")
+    return form
+
+
+def _with_shared_tables(
+    forms: dict[int, Form | None], clusters: list[Cluster]
+) -> dict[int, Form]:
+    """Write again the forms whose table is shared with another tensor."""
+    tables: dict[tuple[int, int], tuple[Table, Cluster]] = {}
+    for group in clusters:
+        table = group.table()
+        for unit in group.members:
+            tables[unit.tensor, unit.stream] = table, group
+    out = {}
+    for index, maybe in forms.items():
+        form = _form(maybe)
+        mine = [tables.get((index, s)) for s in range(len(form.tables))]
+        pairs = [pair for pair in mine if pair is not None]
+        changed = len(pairs) == len(mine) and any(len(g.members) > 1 for _, g in pairs)
+        out[index] = _rewrite(form, pairs) if changed else form
+    return out
+
+
+def _rewrite(form: Form, pairs: list[tuple[Table, Cluster]]) -> Form:
+    stored, params = form.stored, form.params
+    if stored.plan.width == 1 and stored.room is not ValuesId.CODEBOOK:
+        group = pairs[-1][1]
+        base = group.low + number_range(stored.plan.number)[0]
+        shift = stored.plan.base - base
+        stored = stored.rebased(base, group.high - group.low + 1)
+        if form.layout is Layout.RUN:
+            params = Run(params.background + shift)
+        elif form.layout is Layout.GAP:
+            params = replace(params, background=params.background + shift)
+    return huffman_form(
+        stored, form.layout, params, form.block_rows, tuple(table for table, _ in pairs)
+    )
+
+
+def _leaving(shared: dict[int, Form], clusters: list[Cluster], other: list[Form]) -> set[int]:
+    """Return the tensors for which the other form is smaller, tables counted by their share."""
+    users: dict[tuple[int, int], int] = {}
+    for group in clusters:
+        for unit in group.members:
+            users[unit.tensor, unit.stream] = len(group.members)
+    leaving = set()
+    for index, form in shared.items():
+        tables = sum(
+            -(-(4 + len(coder_huffman.write_table(table))) // users.get((index, s), 1))
+            for s, table in enumerate(form.tables)
+        )
+        size = form.payload_size() + form.parameter_size() + tables
+        if size >= other[index].size() or not form.legal():
+            leaving.add(index)
+    return leaving

@@ -1,0 +1,168 @@
+"""Does the model built back from a file answer as its source does? Both run in child processes.
+
+Spec: spec/SECURITY.md ("Trusted": a model runs only when the user asked for it, and apart from us).
+Sister: tools/_run.py, the child
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .checks import Check, failed, passed, skipped
+from .errors import ConvertError
+
+NAME = "outputs"
+MEMORY_BYTES = 8 << 30
+CPU_SECONDS = 300
+WALL_SECONDS = 600
+
+Arrays = dict[str, npt.NDArray[Any]]
+
+
+class _CannotRunError(Exception):
+    """The child said why it could not run the model."""
+
+
+@dataclass(frozen=True)
+class _Distance:
+    """How far one output is from the source's; `noise` is relative to the signal, in power."""
+
+    largest: float
+    mean: float
+    noise: float
+
+
+def need_onnxruntime() -> None:
+    """Raise ConvertError with the way out if onnxruntime is not installed."""
+    if importlib.util.find_spec("onnxruntime") is None:
+        raise ConvertError("running a model needs onnxruntime: pip install 'dcformat[run]'")
+
+
+def check_outputs(
+    source: Path, rebuilt: Path, folder: Path, *, exact: bool, runs: int, seed: int
+) -> Check:
+    """Compare the outputs of two ONNX files on `runs` seeded random inputs.
+
+    `folder` is for temporary files. With `exact` the outputs must have the same bits; else the
+    distance is reported, and only a wrong shape or type or a new NaN or infinity fails.
+    """
+    try:
+        wanted = _run(source, folder / "source.npz", runs, seed)
+    except _CannotRunError as error:
+        return skipped(NAME, f"the source does not run in onnxruntime: {error}")
+    try:
+        got = _run(rebuilt, folder / "rebuilt.npz", runs, seed, folder / "source.npz")
+    except _CannotRunError as error:
+        return failed(NAME, f"the source runs, the model built back from the file does not: {error}")
+    names = [key for key in wanted if key.startswith("o")]
+    if names != [key for key in got if key.startswith("o")]:
+        return failed(NAME, "another number of outputs")
+    different = [key for key in names if not _same(wanted[key], got[key])]
+    if not different:
+        return passed(NAME, f"{runs} random inputs, {len(names)} outputs: identical")
+    if exact:
+        return _explain(source, folder, runs, seed, wanted, different)
+    return _measure(wanted, got, names, runs)
+
+
+def _explain(
+    source: Path, folder: Path, runs: int, seed: int, wanted: Arrays, different: list[str]
+) -> Check:
+    """Tell a model that answers by chance from one that came back wrong."""
+    again = _run(source, folder / "again.npz", runs, seed, folder / "source.npz")
+    if any(not _same(wanted[key], again[key]) for key in different):
+        return skipped(NAME, "the source itself answers differently each time")
+    return failed(NAME, f"output {_place(different[0])} is not identical")
+
+
+def _run(model: Path, out: Path, runs: int, seed: int, inputs: Path | None = None) -> Arrays:
+    """Return inputs and outputs of `model`, run by a child with limits."""
+    limits = [str(n) for n in (runs, seed, MEMORY_BYTES, CPU_SECONDS)]
+    command = [sys.executable, "-m", "dcformat.tools._run", str(model.resolve()), str(out), *limits]
+    try:
+        done = subprocess.run(
+            command + ([str(inputs)] if inputs else []),
+            cwd=out.parent,  # -m puts the current folder first on the path: an empty one
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=WALL_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise _CannotRunError(f"took longer than {WALL_SECONDS} s") from None
+    if done.returncode:
+        raise _CannotRunError(_reason(done.returncode, done.stderr.decode(errors="replace")))
+    with np.load(out, allow_pickle=False) as arrays:
+        return {key: arrays[key] for key in arrays.files}
+
+
+def _reason(code: int, errors: str) -> str:
+    if code < 0:
+        return f"ended by {signal.Signals(-code).name}"
+    lines = errors.strip().splitlines()
+    return lines[-1] if lines else f"exit code {code}"
+
+
+def _same(a: npt.NDArray[Any], b: npt.NDArray[Any]) -> bool:
+    return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
+
+
+def _measure(wanted: Arrays, got: Arrays, names: list[str], runs: int) -> Check:
+    """Report the output that is farthest from the source's, relative to its own power."""
+    distances = []
+    for key in names:
+        fault = _fault(wanted[key], got[key])
+        if fault:
+            return failed(NAME, f"output {_place(key)}: {fault}")
+        distances.append((_distance(wanted[key], got[key]), key))
+    worst, key = max(distances, key=lambda pair: pair[0].noise)
+    ratio = f"{-10 * np.log10(worst.noise):.1f} dB" if worst.noise > 0 else "infinite"
+    largest = max(distance.largest for distance, _ in distances)
+    return passed(
+        NAME,
+        f"{runs} random inputs, {len(names)} outputs: largest error {largest:.4g}; worst output "
+        f"{_place(key)}: mean error {worst.mean:.4g}, signal-to-noise {ratio}",
+    )
+
+
+def _place(key: str) -> str:
+    """Return "1 of run 0" for "o0_1"."""
+    run, index = key[1:].split("_")
+    return f"{index} of run {run}"
+
+
+def _fault(wanted: npt.NDArray[Any], got: npt.NDArray[Any]) -> str:
+    if wanted.dtype.kind != got.dtype.kind:
+        return f"type {got.dtype}, not {wanted.dtype}"
+    if wanted.shape != got.shape:
+        # shapes of detectors' outputs depend on the numbers; elsewhere it is a fault
+        return f"shape {got.shape}, not {wanted.shape}"
+    if wanted.dtype.kind == "f" and bool(np.any(np.isfinite(wanted) & ~np.isfinite(got))):
+        return "not finite where the source's is"
+    return ""
+
+
+def _distance(wanted: npt.NDArray[Any], got: npt.NDArray[Any]) -> _Distance:
+    """Return the distance of numbers; of text and booleans the share that differs."""
+    if wanted.dtype.kind not in "fiu":
+        share = float(np.mean(wanted != got)) if wanted.size else 0.0
+        return _Distance(share, share, share)
+    here = np.isfinite(wanted)
+    signal_ = wanted[here].astype(np.float64)
+    error = np.abs(got[here].astype(np.float64) - signal_)
+    if not error.size:
+        return _Distance(0.0, 0.0, 0.0)
+    power = float(np.sum(signal_ * signal_))
+    noise = float(np.sum(error * error))
+    return _Distance(
+        float(error.max()), float(error.mean()), noise / power if power else float(noise > 0)
+    )
