@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from dcformat import kernels, kmeans
 from hypothesis import given
 from hypothesis import strategies as st
+
+from dcformat import kernels, kmeans
 
 Points = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]
 
