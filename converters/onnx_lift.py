@@ -1,0 +1,187 @@
+"""Choose which tensors of an ONNX model become tensors of their own, and read their numbers.
+
+Spec: spec/DCF.md, section GRAPH. Sister files: read_onnx.py, onnx_data.py. What is not lifted
+stays in the graph byte for byte, with a note that says why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from dcformat.errors import ConvertError
+from dcformat.ids import MAX_ELEMENTS, MAX_RANK, DType
+from dcformat.model import Array, Tensor, Use
+
+from . import onnx_wire as wire
+from .onnx_data import RAW_DATA, decode, stored_bytes
+from .onnx_external import ExternalFiles
+from .onnx_names import names_of
+from .onnx_scopes import Program, Site, text
+
+MIN_BYTES = 64  # a record and a name cost about as much
+_PARAMETERS = frozenset({"weight", "bias", "norm"})
+_EXTERNAL = 1  # TensorProto.DataLocation
+_SMALL = 64  # elements of a shape that is worth reading
+
+
+@dataclass(frozen=True)
+class Lifted:
+    """A tensor that leaves the graph: number in the scan, fields to cut, field to put back."""
+
+    index: int
+    path: wire.Path
+    fields: tuple[wire.Field, ...]
+    field: int
+    tensor: Tensor
+
+
+@dataclass(frozen=True)
+class Parts:
+    """An ONNX file taken apart: bytes, where the tensors are, the rest as protos, the scopes."""
+
+    source: bytes
+    found: wire.Scan
+    model: Any  # onnx.ModelProto without numbers
+    program: Program
+
+    @cached_property
+    def spans(self) -> dict[wire.Path, wire.Found]:
+        """Tensors by path."""
+        return {tensor.path: tensor for tensor in self.found.tensors}
+
+    @cached_property
+    def sites(self) -> frozenset[wire.Path]:
+        """Paths of initializers and of values of Constant nodes."""
+        return frozenset(site.path for site in self.program.sites)
+
+    def small_integers(self, site: Site) -> list[int] | None:
+        """Return the values of an INT64 tensor that may be a shape; None where it is not one."""
+        proto = site.proto
+        if proto.data_type != DType.INT64 or proto.data_location == _EXTERNAL:
+            return None
+        try:
+            dims = _dims(proto)
+            if np.prod(dims, dtype=object) > _SMALL:
+                return None
+            return [int(n) for n in _numbers(self.source, self.spans[site.path], proto)[1].flat]
+        except ConvertError:  # such a tensor stays in the graph, and its note says why
+            return None
+
+
+def lift(
+    parts: Parts, uses: Mapping[wire.Path, Use], external: ExternalFiles
+) -> tuple[list[Lifted], list[str]]:
+    """Return the tensors that are lifted, in the order of their bytes, and notes on the others.
+
+    Raises ConvertError naming the tensor where its external data cannot be had.
+    """
+    names = names_of(parts.program, parts.found)
+    lifted: list[Lifted] = []
+    notes: list[str] = []
+    for index, span in enumerate(parts.found.tensors):
+        proto, name = follow(parts.model, span.path), names[span.path]
+        if proto.data_location == _EXTERNAL:
+            lifted.append(_from_outside(index, span, proto, name, external))
+            continue
+        try:
+            lifted.append(_from_inside(parts, index, proto, name, uses.get(span.path)))
+        except ConvertError as reason:
+            notes.append(f"{name}: stays in the graph: {reason.message}")
+    return lifted, notes
+
+
+def follow(model: Any, path: wire.Path) -> Any:
+    """Return the message of `model` that `path` leads to."""
+    steps = []
+    while path:
+        path, step = path
+        steps.append(step)
+    message = model
+    for number, index in reversed(steps):
+        value = getattr(message, message.DESCRIPTOR.fields_by_number[number].name)
+        message = value if hasattr(value, "DESCRIPTOR") else value[index]
+    return message
+
+
+def _from_inside(parts: Parts, index: int, proto: Any, name: str, use: Use | None) -> Lifted:
+    """Lift a tensor whose data is in the file; ConvertError says why it stays in the graph."""
+    span = parts.found.tensors[index]
+    if span.path not in parts.sites:
+        raise ConvertError(_place(parts.model, span.path))
+    dtype, dims = _dtype(proto), _dims(proto)
+    size = stored_bytes(dtype, int(np.prod(dims, dtype=object)))
+    parameter = use is not None and use.role in _PARAMETERS
+    if size == 0 or (size < MIN_BYTES and not parameter):
+        raise ConvertError(f"{size} bytes")
+    field, data = _numbers(parts.source, span, proto)
+    return Lifted(index, span.path, (field,), field.number, Tensor(name, dtype, data))
+
+
+def _from_outside(
+    index: int, span: wire.Found, proto: Any, name: str, external: ExternalFiles
+) -> Lifted:
+    """Lift a tensor with external data, which the skeleton then no longer refers to."""
+    try:
+        if span.crowded:
+            raise ConvertError("its external data has too many entries")
+        dtype, dims = _dtype(proto), _dims(proto)
+        elements = int(np.prod(dims, dtype=object))
+        entries = {text(e.key): text(e.value) for e in proto.external_data}
+        payload = external.read(entries, stored_bytes(dtype, elements))
+        data = decode(RAW_DATA, dtype, payload, elements).reshape(dims)
+    except ConvertError as error:
+        raise error.at(f"tensor {name!r}") from error.__cause__
+    cut = wire.DATA_FIELDS | {wire.EXTERNAL_DATA, wire.DATA_LOCATION}
+    fields = tuple(f for f in span.fields if f.number in cut)
+    return Lifted(index, span.path, fields, RAW_DATA, Tensor(name, dtype, data))
+
+
+def _numbers(source: bytes, span: wire.Found, proto: Any) -> tuple[wire.Field, Array]:
+    """Return the one field that holds a tensor's data, and the data in the tensor's shape."""
+    fields = [f for f in span.fields if f.number in wire.DATA_FIELDS]
+    if any(f.number in (wire.SEGMENT, wire.STRING_DATA) for f in span.fields):
+        raise ConvertError("it has segments or strings")
+    if span.crowded or len(fields) > 1:
+        raise ConvertError("its data stands in more than one piece")
+    if not fields or fields[0].wire != wire.BYTES:
+        raise ConvertError("its data is not packed" if fields else "it holds no data")
+    dims = _dims(proto)
+    elements = int(np.prod(dims, dtype=object))
+    payload = source[fields[0].value : fields[0].end]
+    data = decode(fields[0].number, _dtype(proto), payload, elements)
+    return fields[0], data.reshape(dims)
+
+
+def _dtype(proto: Any) -> DType:
+    try:
+        return DType(proto.data_type)
+    except ValueError:
+        raise ConvertError(f"a .dcf has no element type {proto.data_type}") from None
+
+
+def _dims(proto: Any) -> tuple[int, ...]:
+    if len(proto.dims) > MAX_RANK:
+        raise ConvertError(f"it has {len(proto.dims)} axes, more than {MAX_RANK}")
+    dims = tuple(int(n) for n in proto.dims)
+    if any(not 0 <= n < 1 << 32 for n in dims):
+        raise ConvertError("its shape is impossible")
+    if np.prod([max(n, 1) for n in dims], dtype=object) > MAX_ELEMENTS:
+        raise ConvertError(f"it has more than {MAX_ELEMENTS} elements")
+    return dims
+
+
+def _place(model: Any, path: wire.Path) -> str:
+    """Say what a tensor belongs to that is no initializer and no Constant."""
+    while path:
+        path = path[0]
+        owner = follow(model, path)
+        if owner.DESCRIPTOR.name == "NodeProto":
+            return f"an attribute of {text(owner.op_type)}"
+        if owner.DESCRIPTOR.name == "SparseTensorProto":
+            return "part of a sparse tensor"
+    return "part of the training information"
