@@ -181,8 +181,8 @@ def _table_faults(file: File, counts: Counts) -> Iterator[str]:
 
 
 def _uses(record: Record) -> list[int]:
-    own = [] if record.codebook is None else [record.codebook]
-    return [*own, *record.tables]
+    table = record.plan.table if record.plan else None
+    return [*([] if table is None else [table]), *record.tables]
 
 
 def _tie_faults(file: File) -> Iterator[str]:

@@ -50,7 +50,6 @@ class Record:
     plan: Plan | None = None
     layout: Any = None
     tables: tuple[int, ...] = ()
-    codebook: int | None = None
     unsupported: str = ""
 
 
@@ -162,18 +161,7 @@ def _parse_rooms(index: int, head: Head, fields: Fields, tables: list[object]) -
     fields.need(decoded <= bound, f"{decoded} bytes from {head.payload_size}", Code.LIMIT)
     front = plan.axis_bytes + sum(_front_sizes(head))
     fields.need(front <= head.payload_size, "payload too short", Code.TRUNCATED)
-    codebook = _codebook_index(plan, tables)
-    return Record(index, head, 0, plan, layout, named, codebook)
-
-
-def _codebook_index(plan: Plan, tables: list[object]) -> int | None:
-    """Return which entry of TABLES the plan's levels are."""
-    if not isinstance(plan.values, Codebook):
-        return None
-    levels = plan.values.levels
-    return next(
-        i for i, t in enumerate(tables) if isinstance(t, Levels) and t.levels is levels
-    )
+    return Record(index, head, 0, plan, layout, named)
 
 
 def _unknown(head: Head) -> str:

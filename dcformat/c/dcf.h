@@ -275,6 +275,8 @@ typedef struct dcf_tensor {
     /* layout */
     uint8_t highest_gap;
     uint8_t gap_flags;
+    uint8_t gap_bits;    /* of a packed gap */
+    uint8_t symbol_bits; /* of another packed symbol */
     uint16_t background; /* symbol of the background element */
     /* values: what a number means */
     uint16_t alphabet;
@@ -295,9 +297,8 @@ typedef struct dcf_tensor {
     /* dcf_prepare */
     const uint8_t *codes;  /* Huffman codes in the caller's memory */
     size_t code_bytes;     /* of each */
-    const uint8_t *lookup; /* lookup tables, or NULL */
+    const uint8_t *lookup; /* host: lookup tables, or NULL */
     uint8_t prepared;
-    uint8_t lookup_many;   /* host: tables give several symbols at once */
 } dcf_tensor;
 
 /* Bits of a block that were not read yet. */
@@ -313,8 +314,8 @@ typedef struct dcf_bits {
 typedef struct dcf_cursor {
     const dcf_tensor *tensor;
     dcf_bits bits;
-    const uint8_t *codes;
-    const uint8_t *lookup;
+    const uint8_t *codes;  /* of the block's class */
+    uint32_t lookup_table; /* host: the first lookup table of the class */
     size_t block;   /* the block after the present one */
     size_t left;    /* elements of the present block that are still to come */
     size_t run;     /* of these, background elements that were announced */

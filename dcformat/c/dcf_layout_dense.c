@@ -8,7 +8,7 @@ int dcf_dense_elements(dcf_cursor *cursor, uint8_t *out, size_t count)
     size_t i = 0;
 #if DCF_HOST
     if (out) {
-        i = cursor->lookup ? dcf_host_dense(cursor, out, count)
+        i = cursor->tensor->lookup ? dcf_host_dense(cursor, out, count)
                            : dcf_host_packed(cursor, out, count);
         out += i * width;
     }

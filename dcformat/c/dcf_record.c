@@ -234,6 +234,14 @@ static int layout_agrees(const dcf_tensor *t)
     return DCF_OK;
 }
 
+uint32_t dcf_stream_alphabet(const dcf_tensor *tensor, uint32_t stream)
+{
+    if (tensor->layout == DCF_LAYOUT_GAP && stream == 0) {
+        return tensor->highest_gap + 1U;
+    }
+    return tensor->alphabet + (tensor->layout == DCF_LAYOUT_RUN ? 2U : 0U);
+}
+
 /* Check 11: the parameters of the rooms. */
 static int rooms_fields(dcf_record *r)
 {
@@ -299,6 +307,8 @@ static int payload_place(dcf_record *r, const uint8_t *record, uint64_t bytes, d
         return DCF_OK;
     }
     t->parameters = (size_t)r->parameters;
+    t->gap_bits = (uint8_t)dcf_packed_bits(t->highest_gap + 1U);
+    t->symbol_bits = (uint8_t)dcf_packed_bits(t->alphabet);
     at += t->parameters * r->parameter_bytes;
     t->offsets = at;
     if (t->block_rows != 0) {

@@ -26,7 +26,8 @@ class Plan:
 
     `alphabets` has one entry per symbol of an element. Symbol s of a type of width 1 is the
     number `base` + s. `values` is the meaning, with parameters per axis still to be read from
-    `axis_bytes` bytes of the payload; its axis is a stored axis.
+    `axis_bytes` bytes of the payload; its axis is a stored axis. `table` is the entry of TABLES
+    that a codebook was read from.
     """
 
     number: DType
@@ -34,6 +35,7 @@ class Plan:
     base: int
     values: Values
     axis_bytes: int = 0
+    table: int | None = None
 
     @property
     def width(self) -> int:

@@ -74,7 +74,7 @@ def read_params(
         need_real(fields, dtype)
     values = _values(table, ScaleKind(kind), detail, scale)
     size = 4 * stored_shape[detail] if kind == ScaleKind.AXIS else 0
-    return Plan(table.level, (len(table.levels),), 0, values, size)
+    return Plan(table.level, (len(table.levels),), 0, values, size, index)
 
 
 def _values(table: Levels, kind: ScaleKind, detail: int, scale: float | None) -> Codebook:

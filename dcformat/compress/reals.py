@@ -1,0 +1,45 @@
+"""Weights as real numbers: float64 in, the tensor's own type out.
+
+Sister: dcformat/coded.py (`expand_tensor`), which has the same conversions for decoders.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from dcformat.ids import NUMPY, DType
+from dcformat.model import Array, Tensor
+
+F64 = npt.NDArray[np.float64]
+
+#: Types that can be quantized.
+REALS = frozenset({DType.FLOAT, DType.FLOAT16, DType.BFLOAT16, DType.DOUBLE})
+
+
+def reals_of(data: Array, dtype: DType) -> F64:
+    """Return elements of one of REALS as float64, exactly, in the same shape."""
+    if dtype is DType.BFLOAT16:
+        bits = data.astype(np.uint32) << np.uint32(16)
+        return bits.view(np.float32).astype(np.float64)
+    return data.astype(np.float64)
+
+
+def as_type(values: F64, dtype: DType) -> Array:
+    """Round float64 values to one of REALS, to nearest, ties to even."""
+    if dtype is not DType.BFLOAT16:
+        return values.astype(NUMPY[dtype])
+    bits = values.astype(np.float32).view(np.uint32).astype(np.uint64)
+    return ((bits + 0x7FFF + ((bits >> np.uint64(16)) & np.uint64(1))) >> np.uint64(16)).astype(
+        NUMPY[dtype]
+    )
+
+
+def zero_share(tensor: Tensor) -> float:
+    """Return which part of the elements is exactly zero (0 for a tensor without elements)."""
+    if tensor.data.size == 0:
+        return 0.0
+    data = tensor.data
+    if tensor.dtype is DType.BFLOAT16:
+        data = data & 0x7FFF  # -0.0 is zero too
+    return 1.0 - np.count_nonzero(data) / data.size
