@@ -6,7 +6,7 @@ stays in the graph byte for byte, with a note that says why.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -26,6 +26,7 @@ from .onnx_scopes import Program, Site, text
 MIN_BYTES = 64  # a record and a name cost about as much
 _PARAMETERS = frozenset({"weight", "bias", "norm"})
 _EXTERNAL = 1  # TensorProto.DataLocation
+_LONG = 16  # values of an attribute that are worth a note
 _SMALL = 64  # elements of a shape that is worth reading
 
 
@@ -92,7 +93,17 @@ def lift(
             lifted.append(_from_inside(parts, index, proto, name, uses.get(span.path)))
         except ConvertError as reason:
             notes.append(f"{name}: stays in the graph: {reason.message}")
-    return lifted, notes
+    return lifted, notes + list(_long_attributes(parts.program))
+
+
+def _long_attributes(program: Program) -> Iterator[str]:
+    """Notes on weights that sit in attributes: tree ensembles, linear models."""
+    for node in program.nodes:
+        for attribute in node.proto.attribute:
+            count = len(attribute.floats) + len(attribute.ints) + len(attribute.strings)
+            if count >= _LONG:
+                what = f"{count} values in attribute {text(attribute.name)}"
+                yield f"{node.label}: stays in the graph: {what}"
 
 
 def follow(model: Any, path: wire.Path) -> Any:
@@ -117,7 +128,7 @@ def _from_inside(parts: Parts, index: int, proto: Any, name: str, use: Use | Non
     size = stored_bytes(dtype, int(np.prod(dims, dtype=object)))
     parameter = use is not None and use.role in _PARAMETERS
     if size == 0 or (size < MIN_BYTES and not parameter):
-        raise ConvertError(f"{size} bytes")
+        raise ConvertError("it is empty" if size == 0 else f"it has {size} bytes only")
     field, data = _numbers(parts.source, span, proto)
     return Lifted(index, span.path, (field,), field.number, Tensor(name, dtype, data))
 

@@ -14,6 +14,7 @@ from .onnx_wire import Path
 
 _LABEL = 200  # characters of a node's name in a label; longer names are replaced
 _DEFAULT_DOMAINS = frozenset({"", "ai.onnx"})
+_KNOWN_DOMAINS = _DEFAULT_DOMAINS | {"com.microsoft"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,8 +44,37 @@ class Node:
     @property
     def op(self) -> str:
         """Operator, with its domain unless that is ONNX's own."""
-        name, domain = text(self.proto.op_type), text(self.proto.domain)
-        return name if domain in _DEFAULT_DOMAINS else f"{domain}.{name}"
+        name = text(self.proto.op_type)
+        return name if self.domain in _DEFAULT_DOMAINS else f"{self.domain}.{name}"
+
+    @property
+    def domain(self) -> str:
+        """Domain of the operator, as the file writes it."""
+        return text(self.proto.domain)
+
+    @property
+    def known_op(self) -> str:
+        """Operator without its domain if that is ONNX's or onnxruntime's own, else empty."""
+        return text(self.proto.op_type) if self.domain in _KNOWN_DOMAINS else ""
+
+    @property
+    def inputs(self) -> list[str]:
+        """Names of the inputs; an empty name is an input left out."""
+        return [text(name) for name in self.proto.input]
+
+    def number(self, name: str, default: int = 0) -> int:
+        """Return the integer attribute `name`."""
+        for attribute in self.proto.attribute:
+            if attribute.name == name:
+                return int(attribute.i)
+        return default
+
+    def numbers(self, name: str) -> list[int] | None:
+        """Return the first 64 integers of the list attribute `name`, None if there is none."""
+        for attribute in self.proto.attribute:
+            if attribute.name == name:
+                return [int(n) for n in attribute.ints[:64]]
+        return None
 
 
 @dataclass(eq=False)

@@ -27,12 +27,33 @@ def transposed(view: View, perm: Sequence[int]) -> View:
     return tuple(view[axis] for axis in order)
 
 
-def reshaped(view: View, dims: Sequence[int], shape: Sequence[int]) -> View:
+def unsqueezed(view: View, axes: Sequence[int]) -> View:
+    """Return the view after Unsqueeze: axes of size 1 are put in."""
+    if view is None:
+        return None
+    rank = len(view) + len(axes)
+    new = {axis + rank if axis < 0 else axis for axis in axes}
+    if len(new) != len(axes) or not all(0 <= axis < rank for axis in new):
+        return None
+    groups = iter(view)
+    return tuple(() if axis in new else next(groups) for axis in range(rank))
+
+
+def squeezed(view: View, axes: Sequence[int]) -> View:
+    """Return the view after Squeeze: axes of size 1 are left out."""
+    if view is None:
+        return None
+    gone = {axis + len(view) if axis < 0 else axis for axis in axes}
+    return tuple(group for axis, group in enumerate(view) if axis not in gone)
+
+
+def reshaped(view: View, dims: Sequence[int] | None, shape: Sequence[int] | None) -> View:
     """Return the view after Reshape to `shape`, which may hold one -1 and zeros.
 
-    `dims` are those of the source tensor. None where an axis would be split.
+    `dims` are those of the source tensor. None where an axis would be split, or where either is
+    not known.
     """
-    if view is None:
+    if view is None or dims is None or shape is None:
         return None
     target = _target([_product(dims[a] for a in group) for group in view], shape)
     atoms = [axis for group in view for axis in group]
