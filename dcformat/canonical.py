@@ -17,14 +17,14 @@ from .coded import Codebook, CodedTensor, Raw
 from .container import write_container
 from .decode import Record, decode_symbols, read_front
 from .encode import find_ties
-from .encodings import VALUES, coder_huffman, coder_zstd, values_codebook
+from .encodings import VALUES, coder_huffman, values_codebook
 from .encodings.coder_huffman import Table
 from .encodings.layout_gap import Gap
 from .encodings.layout_run import Run
 from .encodings.values_codebook import Levels
 from .errors import UnsupportedError
 from .file import File
-from .forms import Form, Stored, counts_of, huffman_form, packed_form, tables_of
+from .forms import Form, Stored, counts_of, huffman_form, packed_form, tables_of, zstd_form
 from .ids import Coder, DType, Layout, Meta, Section, SectionCodec, ValuesId
 from .records import payload_align
 from .sections import write_hashes, write_layers, write_meta, write_names
@@ -135,8 +135,7 @@ def _form(file: File, record: Record, stored: Stored, params: Any) -> Form | Non
     if head.coder == Coder.ZSTD:
         if not frames_compared(file):
             return None
-        body, ends = coder_zstd.encode(stored.planes, stored.ends(rows))
-        return Form(stored, Layout.DENSE, None, Coder.ZSTD, rows, body, ends)
+        return zstd_form(stored, rows)
     if head.coder == Coder.PACKED:
         return packed_form(stored, Layout(head.layout), params, rows)
     tables = tuple(t for i in record.tables if isinstance(t := file.opened.tables[i], Table))

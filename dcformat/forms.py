@@ -288,6 +288,7 @@ def huffman_form(
 
 
 def packed_form(stored: Stored, layout: Layout, params: Any, block_rows: int) -> Form:
+    """Return a form with symbols of fixed width."""
     items = items_of(stored, layout, params, block_rows)
     alphabets = LAYOUTS[layout].alphabets(params, stored.plan)
     if layout is Layout.DENSE and stored.plan.width > 1:
@@ -318,9 +319,13 @@ def _packed_gap_size(stored: Stored, params: Gap) -> int:
 def _zstd(stored: Stored, row_access: bool) -> Form:
     per_row = max(1, stored.columns * stored.plan.width)
     rows = 1 if row_access else max(1, ZSTD_BLOCK // per_row)
-    rows = min(rows, stored.rows, (1 << 24) - 1)
-    body, ends = coder_zstd.encode(stored.planes, stored.ends(rows))
-    return Form(stored, Layout.DENSE, None, Coder.ZSTD, rows, body, ends)
+    return zstd_form(stored, min(rows, stored.rows, (1 << 24) - 1))
+
+
+def zstd_form(stored: Stored, block_rows: int) -> Form:
+    """Return a zstd form with blocks of `block_rows` rows."""
+    body, ends = coder_zstd.encode(stored.planes, stored.ends(block_rows))
+    return Form(stored, Layout.DENSE, None, Coder.ZSTD, block_rows, body, ends)
 
 
 def block_rows_of(stored: Stored, size: int, row_access: bool) -> int:

@@ -1,0 +1,61 @@
+"""Files built by hand, section by section: what tests of readers start from."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+
+from dcformat.container import write_container
+from dcformat.ids import Section
+
+
+def unhex(*lines: str) -> bytes:
+    """Return the bytes of hexadecimal lines; text after `#` is a comment."""
+    return bytes.fromhex(" ".join(line.split("#")[0] for line in lines))
+
+
+def file_of(
+    records: list[bytes],
+    payload: bytes = b"",
+    tables: list[bytes] | None = None,
+    sections: dict[Section, bytes] | None = None,
+) -> bytes:
+    """Return a file with these records, entries of TABLES and PAYLOAD."""
+    content = {Section.PAYLOAD: payload, **(sections or {})}
+    if records:
+        content[Section.RECORDS] = struct.pack("<I", len(records)) + b"".join(records)
+    if tables:
+        content[Section.TABLES] = tables_of(tables)
+    return b"".join(write_container(content, 4))
+
+
+def tables_of(entries: list[bytes]) -> bytes:
+    """Return TABLES with these entries."""
+    start = 4 + 4 * len(entries)
+    offsets = [start + sum(map(len, entries[:i])) for i in range(len(entries))]
+    return struct.pack(f"<I{len(entries)}I", len(entries), *offsets) + b"".join(entries)
+
+
+def crc(numbers: bytes) -> bytes:
+    """Return the field numbers_crc for these numbers."""
+    return struct.pack("<I", zlib.crc32(numbers))
+
+
+def fix_crcs(data: bytes) -> bytes:
+    """Return `data` with every CRC of header, table and sections made right, where it can be."""
+    out = bytearray(data)
+    if len(out) < 48:
+        return bytes(out)
+    size, count = struct.unpack_from("<HH", out, 12)
+    end = size + 32 * count
+    if size < 48 or end > len(out):
+        return bytes(out)
+    for i in range(count):
+        at = size + 32 * i
+        offset, stored = struct.unpack_from("<QQ", out, at + 8)
+        if offset + stored <= len(out):
+            struct.pack_into("<I", out, at + 4, zlib.crc32(out[offset : offset + stored]))
+    struct.pack_into("<I", out, 36, zlib.crc32(out[size:end]))
+    head = zlib.crc32(out[48:size], zlib.crc32(out[:44]))
+    struct.pack_into("<I", out, 44, head)
+    return bytes(out)
