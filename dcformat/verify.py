@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
-from . import decode, encode
+from . import decode, native
+from .canonical import faults, frames_compared
 from .checks import Check, Report, failed, passed, skipped, verdict
-from .decode import Opened, open_file
+from .decode import Record
+from .encode import content_id
 from .errors import Code, ConvertError, DcfError
 from .fields import all_zero
 from .file import File
 from .ids import MAJOR, MINOR, Meta, Section
-from .sections import parse_hashes, parse_layers, parse_meta, parse_names
 from .verify_run import need_onnxruntime
 from .verify_source import check_source
 
@@ -46,21 +49,20 @@ def verify(
     """Return the checks of the .dcf file at `path`, and of its source if `against` names it.
 
     With `run` the source and the model built back from the file also answer `runs` random inputs
-    made from `seed`, in onnxruntime. Raises ConvertError where a file or onnxruntime is missing and where `run`
-    has no source to compare with; whatever is wrong inside the file is a failed check.
+    made from `seed`, in onnxruntime. Raises ConvertError where a file or onnxruntime is missing
+    and where `run` has no source to compare with; what is wrong in the file is a failed check.
     """
     if run and against is None:
         raise ConvertError("running needs the source to compare with", place=str(path))
     if run:
         need_onnxruntime()
     data = _read(Path(path))
-    checks, opened = _check_file(data)
+    checks, file = _check_file(data)
     if against is None:
         return Report(checks)
-    if opened is None or not Report(checks).ok:
+    if file is None or not Report(checks).ok:
         return Report((*checks, skipped("source", "the file itself is not in order")))
-    outputs = (runs, seed) if run else None
-    more, largest = check_source(File.from_bytes(data), Path(against), outputs)
+    more, largest = check_source(file, Path(against), (runs, seed) if run else None)
     return Report((*checks, *more), largest)
 
 
@@ -71,28 +73,28 @@ def _read(path: Path) -> bytes:
         raise ConvertError(f"cannot read: {error.strerror}", place=str(path)) from error
 
 
-def _check_file(data: bytes) -> tuple[tuple[Check, ...], Opened | None]:
+def _check_file(data: bytes) -> tuple[tuple[Check, ...], File | None]:
     try:
-        opened = open_file(data)
+        file = File(data)
     except DcfError as error:
         return _not_opened(error), None
+    opened = file.opened
     size = f"{len(opened.container.entries)} sections, {len(opened.records)} tensors"
     checks = [
         passed("structure", f"version {MAJOR}.{MINOR}, {size}, {len(opened.tables)} tables"),
-        passed("limits"),
-        _check_padding(opened),
-        _check_sections(opened),
-        _guarded("names", _check_names, opened),
-        _guarded("metadata", _check_metadata, opened),
-        _guarded("graph", _check_graph, opened),
-        *_check_numbers(opened, data),
+        passed("limits", "none exceeded"),
+        _check_padding(file),
+        _check_sections(file),
+        _guarded("names", _check_names, file),
+        _guarded("metadata", _check_metadata, file),
+        _guarded("graph", _check_graph, file),
+        *_check_numbers(file),
     ]
     sound = Report(tuple(checks)).ok
     for name, check in (("canonical", _check_canonical), ("content id", _check_content_id)):
-        checks.append(
-            _guarded(name, check, opened) if sound else skipped(name, "needs all checks before it")
-        )
-    return tuple(checks), opened
+        unmade = skipped(name, "a check before it says no")
+        checks.append(_guarded(name, check, file) if sound else unmade)
+    return tuple(checks), file
 
 
 def _not_opened(error: DcfError) -> tuple[Check, ...]:
@@ -106,99 +108,104 @@ def _says(error: DcfError) -> str:
     return f"{error} ({error.code.name})"
 
 
-def _guarded(name: str, check: Callable[[Opened], Check], opened: Opened) -> Check:
+def _guarded(name: str, check: Callable[[File], Check], file: File) -> Check:
     """Return the check's answer; an error of the file's is a no."""
     try:
-        return check(opened)
+        return check(file)
     except DcfError as error:
         return failed(name, _says(error))
 
 
-def _check_padding(opened: Opened) -> Check:
-    payload = opened.container.stored(Section.PAYLOAD)
+def _check_padding(file: File) -> Check:
+    payload = file.opened.container.stored(Section.PAYLOAD)
     faults, end = [], 0
-    for record in opened.records:
+    for record in file.opened.records:
         if record.head.tied is None:
             if not all_zero(payload[end : record.offset]):
-                faults.append(f"not zero before the payload of {_name(opened, record.index)}")
+                faults.append(f"tensor {record.index}: not zero before its payload (PADDING)")
             end = record.offset + record.head.payload_size
     return verdict("padding", faults, "zero")
 
 
-def _check_sections(opened: Opened) -> Check:
+def _check_sections(file: File) -> Check:
     faults = []
-    for section in opened.container.entries:
+    for section in file.opened.container.entries:
         try:
-            opened.container.check_crc(section)
+            file.opened.container.check_crc(section)
         except DcfError as error:
             faults.append(_says(error))
-    return verdict("checksums", faults, f"{len(opened.container.entries)} sections")
+    return verdict("checksums", faults, f"those of {len(file.opened.container.entries)} sections")
 
 
-def _check_names(opened: Opened) -> Check:
-    container, count = opened.container, len(opened.records)
-    names, hashes = container.entries.get(Section.NAMES), container.entries.get(Section.HASHES)
-    wanted: tuple[int, ...] = ()
-    if names is not None:
-        given = parse_names(container.content(Section.NAMES), count)
-        wanted = tuple(zlib.crc32(name.encode()) for name in given)
-    if hashes is not None:
-        stored = parse_hashes(container.content(Section.HASHES), count)
-        if wanted and stored != wanted:
-            return failed("names", "section HASHES: not the hashes of section NAMES")
-    if names is None:
-        return passed("names", "left out" + (", hashes only" if hashes is not None else ""))
-    return passed("names", f"{count} names, UTF-8, all different")
+def _check_names(file: File) -> Check:
+    entries = file.opened.container.entries
+    if Section.NAMES not in entries:
+        hashes = len(file.hashes)
+        return passed("names", f"left out, {hashes} hashes" if hashes else "left out")
+    if file.hashes and file.hashes != tuple(zlib.crc32(name.encode()) for name in file.names):
+        return failed("names", "section HASHES: not those of section NAMES")
+    return passed("names", f"{len(file.names)}, UTF-8, no two equal")
 
 
-def _check_metadata(opened: Opened) -> Check:
-    container = opened.container
-    entries = parse_meta(container.content(Section.META))
-    places = tuple(str(i) for i in range(len(opened.records)))
-    layers = parse_layers(container.content(Section.FIXED), places)
+def _check_metadata(file: File) -> Check:
     for key in (Meta.SOURCE_SHA256, Meta.CONTENT_ID):
-        if key in entries and len(entries[key]) != 32:
-            return failed("metadata", f"section META: {key.name} of {len(entries[key])} bytes")
-    known = [Meta(key).name.lower() for key in entries if key in set(Meta)]
-    fixed = f"; {len(layers)} fixed-point layers" if layers else ""
-    return passed("metadata", (", ".join(known) or "none") + fixed)
+        if len(file.metadata.get(key, bytes(32))) != 32:
+            size = len(file.metadata[key])
+            return failed("metadata", f"section META: {key.name} of {size} bytes, not 32")
+    known = [key.name.lower() for key in Meta if key in file.metadata]
+    fixed = f"; {len(file.layers)} fixed-point layers" if file.layers else ""
+    return passed("metadata", (", ".join(known) or "left out") + fixed)
 
 
-def _check_graph(opened: Opened) -> Check:
-    content = opened.container.content(Section.GRAPH)
-    return passed("graph", f"{len(content):,} B" if len(content) else "left out")
+def _check_graph(file: File) -> Check:
+    return passed("graph", f"{len(file.graph.data):,} B" if file.graph else "left out")
 
 
-def _check_numbers(opened: Opened, data: bytes) -> list[Check]:
+@dataclass
+class _Decoded:
+    """What the two decoders said of the tensors of a file."""
+
+    faults: list[str] = field(default_factory=list)
+    unknown: list[str] = field(default_factory=list)
+    differing: list[str] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
+    count: int = 0
+
+
+def _check_numbers(file: File) -> list[Check]:
     """Decode every tensor with the reference decoder and with the C core."""
-    core, why = _core(data)
-    faults, differing, unknown, left_out = [], [], [], []
-    for record in opened.records:
-        if record.head.tied is not None:
-            continue
-        name = _name(opened, record.index)
-        code, numbers = _attempt(decode, opened, record.index)
-        if code is Code.UNSUPPORTED:
-            unknown.append(f"{name}: {record.unsupported}")
-        elif code is not Code.OK:
-            faults.append(f"{name}: {numbers.decode()} ({code.name})")
-        if core is not None:
-            theirs, answer = _attempt(*core, record.index)
-            if theirs is Code.UNSUPPORTED:
-                left_out.append(f"{name}: {answer.decode()}")
-            elif theirs is not code or (code is Code.OK and answer != numbers):
-                differing.append(f"{name}: reference {code.name}, C {theirs.name}")
-    count = sum(record.head.tied is None for record in opened.records)
-    decoded = f"{count - len(unknown)} tensors decode to the numbers that were written"
-    if unknown:
-        decoded += f"; {len(unknown)} use what this reader does not know"
-    checks = [verdict("numbers", faults, decoded, tuple(unknown))]
+    core, unmade = _core(file)
+    found = _Decoded()
+    for record in file.opened.records:
+        if record.head.tied is None:
+            _decode_twice(file, record, core, found)
+    decoded = f"{found.count - len(found.unknown)} tensors decode to what was written"
+    if found.unknown:
+        decoded += f"; {len(found.unknown)} use what this reader does not know"
+    numbers = verdict("numbers", found.faults, decoded, tuple(found.unknown))
+    if unmade is not None:
+        return [numbers, unmade]
+    equal = f"reference and C agree on {found.count - len(found.left_out)} tensors"
+    if found.left_out:
+        equal += f"; C leaves out {len(found.left_out)}"
+    return [numbers, verdict("decoders", found.differing, equal, tuple(found.left_out))]
+
+
+def _decode_twice(file: File, record: Record, core: Any, found: _Decoded) -> None:
+    found.count += 1
+    place = f"tensor {record.index}"
+    code, said = _attempt(decode, file.opened, record.index)
+    if code is Code.UNSUPPORTED:
+        found.unknown.append(f"{place}: {record.unsupported}")
+    elif code is not Code.OK:
+        found.faults.append(said.decode())
     if core is None:
-        return [*checks, skipped("decoders", why)]
-    equal = f"reference and C agree on {count - len(left_out)} tensors"
-    if left_out:
-        equal += f"; C leaves out {len(left_out)}"
-    return [*checks, verdict("decoders", differing, equal, tuple(left_out))]
+        return
+    theirs, answer = _attempt(native, core, record.index)
+    if theirs is Code.UNSUPPORTED:
+        found.left_out.append(f"{place}: not in the C core")
+    elif theirs is not code or (code is Code.OK and answer != said):
+        found.differing.append(f"{place}: reference says {code.name}, C says {theirs.name}")
 
 
 def _attempt(decoder: ModuleType, opened: object, index: int) -> tuple[Code, bytes]:
@@ -206,21 +213,37 @@ def _attempt(decoder: ModuleType, opened: object, index: int) -> tuple[Code, byt
     try:
         return Code.OK, decoder.decode_numbers(opened, index).tobytes()
     except DcfError as error:
-        return error.code, str(error).encode()
+        return error.code, _says(error).encode()
 
 
-def _core(data: bytes) -> tuple[tuple[ModuleType, object] | None, str]:
-    """Return the C core with the file opened in it, or why it cannot take part."""
-    from . import native
-
+def _core(file: File) -> tuple[Any, Check | None]:
+    """Return the file opened by the C core, or the check that says why it cannot take part."""
     if not native.AVAILABLE:
-        return None, "the C core is not built; the reference decoder was used alone"
+        return None, skipped("decoders", "the C core is not built; the reference decoder is alone")
     try:
-        return (native, native.open_file(data)), ""
+        return native.open_file(file.data), None
     except DcfError as error:
-        return None, f"the C core does not open the file: {_says(error)}"
+        if error.code in (Code.UNSUPPORTED, Code.LIMIT):
+            return None, skipped("decoders", f"the C core cannot open it: {_says(error)}")
+        return None, failed("decoders", f"the C core does not open it: {_says(error)}")
 
 
-def _name(opened: Opened, index: int) -> str:
-    """Return "tensor 3": names are checked on their own and may be missing."""
-    return f"tensor {index}"
+def _check_canonical(file: File) -> Check:
+    """Write the file again and compare; zstd frames only where one libzstd made both."""
+    detail = "written again, the same bytes"
+    if not frames_compared(file):
+        theirs = file.metadata.get(Meta.LIBZSTD, b"").decode(errors="replace")
+        if theirs:
+            detail += f"; not compared: frames of another libzstd ({theirs})"
+    return verdict("canonical", [f"{fault} (STRUCTURE)" for fault in faults(file)], detail)
+
+
+def _check_content_id(file: File) -> Check:
+    noted = file.metadata.get(Meta.CONTENT_ID)
+    if noted is None:
+        return skipped("content id", "the file does not state it")
+    if Section.NAMES not in file.opened.container.entries:
+        return skipped("content id", f"{noted.hex()[:16]}, of the names that were left out")
+    if content_id(file.coded_model().tensors) != noted:
+        return failed("content id", "section META: not the one of the tensors (CHECKSUM)")
+    return passed("content id", noted.hex())

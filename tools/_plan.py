@@ -1,0 +1,138 @@
+"""Which file becomes which: the inputs and outputs of one dcconvert run, before anything is read.
+
+Spec: spec/SECURITY.md (S7, S8).    Sister: tools/dcconvert.py
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import click
+
+from dcformat import formats
+from dcformat.errors import ConvertError
+from dcformat.ids import MAGIC
+
+DCF = "dcf"
+STANDARD = "-"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One file to make: paths as the user wrote them, `-` for the standard streams."""
+
+    source: str
+    output: str
+    source_format: str
+    output_format: str
+
+
+def plan(
+    inputs: Sequence[str], output: str, source_format: str | None, output_format: str | None
+) -> list[Job]:
+    """Return one job an input.
+
+    Raises click.UsageError where the command line says too little, ConvertError where a file
+    cannot be meant.
+    """
+    folder = output.endswith(("/", "\\")) or (output != STANDARD and Path(output).is_dir())
+    if len(inputs) > 1 and not folder:
+        raise click.UsageError(f"several inputs need a folder: -o {output}/")
+    jobs = [_job(one, output, folder, source_format, output_format) for one in inputs]
+    _check_apart(jobs)
+    return jobs
+
+
+def _job(
+    source: str, output: str, folder: bool, source_format: str | None, output_format: str | None
+) -> Job:
+    if source == STANDARD and source_format is None:
+        raise click.UsageError("standard input has no name to tell its kind: give --from")
+    kind = source_format or _kind("read", source)
+    if folder or output == STANDARD:
+        made = output_format or DCF
+    else:
+        made = output_format or _kind("write", output)
+    if folder:
+        stem = "stdin" if source == STANDARD else Path(source).stem
+        output = str(Path(output) / f"{stem}.{made}")
+    return Job(source, output, kind, made)
+
+
+def _kind(verb: str, path: str) -> str:
+    """Return the format that the suffix of `path` stands for."""
+    if Path(path).suffix.lower() == f".{DCF}":
+        return DCF
+    if verb == "write":
+        return formats.writer_for(Path(path)).format
+    try:
+        return formats.reader_for(Path(path)).format
+    except ConvertError:
+        if _starts_with_magic(path):
+            raise ConvertError(
+                "this is a .dcf file by another name: use --from dcf", place=path
+            ) from None
+        raise
+
+
+def _starts_with_magic(path: str) -> bool:
+    try:
+        with Path(path).open("rb") as stream:
+            return stream.read(len(MAGIC)) == MAGIC
+    except OSError:
+        return False
+
+
+def _check_apart(jobs: Sequence[Job]) -> None:
+    """No output is an input, and no two outputs are one file."""
+    inputs = {Path(job.source).resolve() for job in jobs if job.source != STANDARD}
+    made: dict[Path, str] = {}
+    for job in jobs:
+        if job.output == STANDARD:
+            continue
+        place = Path(job.output).resolve()
+        if place in inputs:
+            raise ConvertError("the output would replace an input", place=job.output)
+        if place in made:
+            both = f"both {made[place]} and {job.source} would be written here"
+            raise ConvertError(both, place=job.output)
+        made[place] = job.source
+
+
+def check_formats(source_format: str | None, output_format: str | None) -> None:
+    """Raise click.UsageError for a --from or --to that no converter offers."""
+    for option, verb, name in (("--from", "read", source_format), ("--to", "write", output_format)):
+        names = [DCF, *formats.known(verb)]
+        if name is not None and name not in names:
+            raise click.UsageError(f"{option} {name}: choose from {', '.join(names)}")
+
+
+@contextmanager
+def opened(job: Job, stdin: BinaryIO) -> Iterator[Path]:
+    """Give the path of the job's input; standard input is spooled to a temporary file.
+
+    Raises ConvertError for a missing file or a folder, so that every reader need not.
+    """
+    if job.source != STANDARD:
+        path = Path(job.source)
+        if path.is_dir():
+            raise ConvertError("is a directory, not a file", place=job.source)
+        if not path.exists():
+            raise ConvertError("no such file", place=job.source)
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="dcformat-") as folder:
+        path = Path(folder) / f"stdin.{job.source_format}"
+        with path.open("wb") as stream:
+            while piece := stdin.read(1 << 20):
+                stream.write(piece)
+        try:
+            yield path
+        except ConvertError as error:
+            error.place = error.place.replace(str(path), "standard input")
+            raise

@@ -1,0 +1,239 @@
+"""What the commands share: exit codes, the error boundary, safe names and sizes.
+
+Spec: spec/SECURITY.md ("Untrusted": names, wherever they are shown).
+Sisters: tools/dcconvert.py, tools/dcverify.py
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from types import FrameType
+from typing import Any, TextIO
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.text import Text
+
+from dcformat.errors import DcfError
+
+DONE = 0
+FAILED = 1
+USAGE = 2
+INTERRUPTED = 130
+
+_ENDINGS = ("SIGTERM", "SIGHUP")
+_PATIENCE = 1.0
+
+
+def safe_name(text: str) -> str:
+    """Return `text` as one printable line: whatever could steer a terminal becomes an escape.
+
+    Control characters, escape codes, line and paragraph separators, text-direction marks and
+    lone surrogates are written as \\xNN, \\uNNNN or \\UNNNNNNNN; everything else stays.
+    """
+    return "".join(c if c.isprintable() else _escape(ord(c)) for c in text)
+
+
+def _escape(code: int) -> str:
+    if code < 0x100:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def human_size(count: int) -> str:
+    """Return `count` bytes to the byte, and rounded where that helps: "12,345 B (12.1 KiB)"."""
+    if count < 1024:
+        return f"{count:,} B"
+    size = float(count)
+    for unit in ("KiB", "MiB", "GiB"):
+        size /= 1024
+        if size < 1024 or unit == "GiB":
+            break
+    return f"{count:,} B ({size:,.1f} {unit})"
+
+
+def version() -> str:
+    """Return the version of the installed package."""
+    return metadata.version("dcformat")
+
+
+def count_of(count: int, noun: str) -> str:
+    """Return "1 layer" or "2 layers"."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def describe(error: BaseException, file: str = "") -> str:
+    """Return "FILE: place: reason" for `error`, safe to print on one line."""
+    if isinstance(error, DcfError):
+        place, reason = error.place, error.message
+    elif isinstance(error, OSError):
+        place, reason = _os_place(error), error.strerror or str(error)
+    elif isinstance(error, MemoryError):
+        place, reason = "", "out of memory"
+    else:
+        place = ""
+        reason = f"internal error: {type(error).__name__}: {error}; please report it"
+    if file and place.startswith(file):
+        place = place[len(file) :].removeprefix(" / ").removeprefix(": ")
+    return safe_name(": ".join(part for part in (file, place, reason) if part))
+
+
+def _os_place(error: OSError) -> str:
+    name = error.filename
+    return os.fsdecode(name) if isinstance(name, (str, bytes)) else ""
+
+
+@dataclass(frozen=True)
+class Talk:
+    """Where a command speaks: `say` for results, `warn` for errors; -q, -v and --json decide.
+
+    `verbose` counts -v, `quiet` is -q; with `json` the results are one object at the end.
+    `to_stderr` keeps standard output clean for data.
+    """
+
+    program: str
+    verbose: int = 0
+    quiet: bool = False
+    json: bool = False
+    to_stderr: bool = False
+
+    def say(self, line: str | Text) -> None:
+        """Print one line of results, unless --quiet or --json."""
+        if not (self.quiet or self.json):
+            console(sys.stderr if self.to_stderr else sys.stdout).print(line, soft_wrap=True)
+
+    def warn(self, line: str) -> None:
+        """Print one line on standard error, whatever the settings."""
+        print(f"{self.program}: {line}", file=sys.stderr, flush=True)
+
+    def fault(self, error: BaseException, file: str = "") -> None:
+        """Print `error` on one line; with -vv or DCFORMAT_TRACEBACK=1 its traceback before it."""
+        if self.verbose > 1 or os.environ.get("DCFORMAT_TRACEBACK", "0") not in ("", "0"):
+            for line in "".join(traceback.format_exception(error)).splitlines():
+                print(safe_name(line), file=sys.stderr)
+        self.warn(describe(error, file))
+
+    def answer(self, value: Mapping[str, Any]) -> None:
+        """Print `value` as JSON, if --json was given; on standard error where that is data's."""
+        if self.json:
+            out = sys.stderr if self.to_stderr else sys.stdout
+            print(json.dumps(value, indent=2, allow_nan=False), file=out)
+
+
+def console(stream: TextIO) -> Console:
+    """Return a console on `stream` that takes no markup, emoji codes or highlights from text."""
+    return Console(file=stream, markup=False, emoji=False, highlight=False)
+
+
+class Command(click.Command):
+    """A click command that returns its exit code and never shows a traceback by itself."""
+
+    def main(self, *args: Any, **extra: Any) -> Any:
+        """Run the command and leave the process with one of this module's exit codes."""
+        extra["standalone_mode"] = False
+        try:
+            status = super().main(*args, **extra)
+        except click.UsageError as error:
+            error.show()
+            status = USAGE
+        except click.Abort:
+            status = INTERRUPTED
+        sys.exit(_leave(status if isinstance(status, int) else DONE))
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Call the command inside the error boundary; returns the exit code."""
+        talk = Talk(str(ctx.info_name), int(ctx.params.get("verbose") or 0))
+        _forgive_encodings()
+        try:
+            with _ending_signals():
+                status = super().invoke(ctx)
+                sys.stdout.flush()
+        except (click.ClickException, click.exceptions.Exit):
+            raise
+        except KeyboardInterrupt:
+            talk.warn("interrupted")
+            return INTERRUPTED
+        except BrokenPipeError:
+            talk.warn("standard output: closed by its reader")
+            return FAILED
+        except Exception as error:  # the boundary: every error becomes one line
+            talk.fault(error)
+            return FAILED
+        return status
+
+
+def _leave(status: int) -> int:
+    """Flush what was printed; where that fails, say so once and let go of the stream."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            status = status or FAILED
+            with contextlib.suppress(OSError, ValueError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    return status
+
+
+def _forgive_encodings() -> None:
+    """Let a terminal that cannot show a character show its escape instead of failing."""
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="backslashreplace")
+
+
+@contextlib.contextmanager
+def _ending_signals() -> Iterator[None]:
+    """Turn SIGTERM and SIGHUP into an exit that cleans up behind it, code 128 + n."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    numbers = [getattr(signal, name) for name in _ENDINGS if hasattr(signal, name)]
+    before = {number: signal.signal(number, _end) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _end(number: int, _frame: FrameType | None) -> None:
+    sys.exit(128 + number)
+
+
+Tick = Callable[[str, int, int], None]
+
+
+@contextlib.contextmanager
+def progress(talk: Talk) -> Iterator[Tick]:
+    """Give a function `tick(what, done, total)` that draws a bar on a terminal's stderr.
+
+    The bar appears after a second and is gone at the end; elsewhere, and with -q, ticks are free.
+    """
+    if talk.quiet or not sys.stderr.isatty():
+        yield lambda what, done, total: None
+        return
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
+    bar = Progress(*columns, console=console(sys.stderr), transient=True)
+    task = bar.add_task("reading", total=None)
+    timer = threading.Timer(_PATIENCE, bar.start)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield lambda what, done, total: bar.update(
+            task, description=safe_name(what)[:60], completed=done, total=total
+        )
+    finally:
+        timer.cancel()
+        timer.join()
+        bar.stop()
