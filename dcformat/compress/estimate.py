@@ -27,7 +27,7 @@ def estimate(coded: CodedTensor) -> int:
     if isinstance(coded.values, Codebook):
         levels = coded.values.levels
         table = _OFFSET + _HEADER + levels.nbytes + 4
-        return table + _stream(coded.symbols.reshape(-1), levels.size)
+        return table + _stream(coded.symbols.astype(np.uint8).reshape(-1), levels.size)
     width = WIDTH[coded.number_type()]
     planes = np.ascontiguousarray(coded.symbols).view(np.uint8).reshape(-1, width)
     scales = 0 if not hasattr(coded.values, "scale") else 4 * coded.values.scale.size

@@ -21,18 +21,16 @@ def reals_of(data: Array, dtype: DType) -> F64:
     """Return elements of one of REALS as float64, exactly, in the same shape."""
     if dtype is DType.BFLOAT16:
         bits = data.astype(np.uint32) << np.uint32(16)
-        return bits.view(np.float32).astype(np.float64)
-    return data.astype(np.float64)
+        return np.asarray(bits.view(np.float32), np.float64)
+    return np.asarray(data, np.float64)
 
 
 def as_type(values: F64, dtype: DType) -> Array:
     """Round float64 values to one of REALS, to nearest, ties to even."""
     if dtype is not DType.BFLOAT16:
-        return values.astype(NUMPY[dtype])
+        return np.asarray(values, NUMPY[dtype])
     bits = values.astype(np.float32).view(np.uint32).astype(np.uint64)
-    return ((bits + 0x7FFF + ((bits >> np.uint64(16)) & np.uint64(1))) >> np.uint64(16)).astype(
-        NUMPY[dtype]
-    )
+    return np.asarray((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16, NUMPY[dtype])
 
 
 def zero_share(tensor: Tensor) -> float:
@@ -41,5 +39,5 @@ def zero_share(tensor: Tensor) -> float:
         return 0.0
     data = tensor.data
     if tensor.dtype is DType.BFLOAT16:
-        data = data & 0x7FFF  # -0.0 is zero too
+        data = np.bitwise_and(data, 0x7FFF)  # -0.0 is zero too
     return 1.0 - np.count_nonzero(data) / data.size

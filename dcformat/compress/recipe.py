@@ -38,9 +38,10 @@ class Settings:
 
     `method`: "exact", "int8" or "codebook". `prune`: share of the elements that become zero.
     For codebooks: `bits`, at most 2**bits levels (None: 8 for convolutions, 5 for dense
-    layers); a rule's bits below 8 ask for a codebook; `quantizer`, see compress/codebook.py; `levels`, the type of the levels ("auto":
-    integers with a scale on mcu, the tensor's own type on host). `requantize`: quantize even
-    what is clustered or pruned already. `min_elements`: smaller tensors stay exact.
+    layers), and a rule's bits below 8 ask for a codebook; `quantizer`, see codebook.py;
+    `levels`, the type of the levels ("auto": integers with a scale on mcu, the tensor's own
+    type on host). `requantize`: quantize even what is clustered or pruned already.
+    `min_elements`: smaller tensors stay exact.
     """
 
     method: str = ""

@@ -1,0 +1,96 @@
+"""What compression did to each tensor, what was left alone and why, and the errors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from dcformat.coded import (
+    Affine,
+    Codebook,
+    CodedModel,
+    CodedTensor,
+    Fixed,
+    expand_tensor,
+    same_bits,
+)
+from dcformat.ids import Meta
+from dcformat.model import Array, Model, Tensor, Use
+
+from .reals import REALS, reals_of
+from .recipe import Recipe, recipe_from_json
+from .roles import decide
+
+
+@dataclass(frozen=True)
+class Line:
+    """One tensor: `done` says what was done to it, `reason` why if nothing was.
+
+    `error` is max|w - expanded|, 0 where every bit is kept.
+    """
+
+    name: str
+    op: str
+    role: str
+    parameters: int
+    done: str
+    reason: str
+    error: float
+
+    @property
+    def left_alone(self) -> bool:
+        """Tell whether this is a weight, or an unused constant, that no preset changed."""
+        return bool(self.reason)
+
+
+def report(model: Model, coded: CodedModel) -> tuple[Line, ...]:
+    """Return a line for each tensor of `model`, in its order.
+
+    `coded` is what `compress` made of it; the recipe is taken from its metadata.
+    """
+    stated = coded.metadata.get(Meta.RECIPE)
+    recipe = recipe_from_json(stated.decode()) if stated is not None else Recipe("lossless")
+    found = {tensor.name: tensor for tensor in coded.tensors}
+    return tuple(
+        _line(tensor, model.uses.get(tensor.name), found[tensor.name], recipe)
+        for tensor in model.tensors
+    )
+
+
+def _line(tensor: Tensor, use: Use | None, coded: CodedTensor, recipe: Recipe) -> Line:
+    reason = decide(tensor, use, recipe.settings_for(tensor.name)).reason if coded.exact else ""
+    return Line(
+        tensor.name,
+        use.op if use is not None else "",
+        use.role if use is not None else "other",
+        int(tensor.data.size),
+        _done(coded),
+        reason,
+        0.0 if coded.exact else largest_error(tensor, expand_tensor(coded)),
+    )
+
+
+def _done(coded: CodedTensor) -> str:
+    """Say in a few words what a coded tensor is."""
+    values = coded.values
+    if isinstance(values, Affine):
+        each = "per tensor" if values.axis is None else "per channel"
+        return f"{values.number.name.lower()} {each}"
+    if isinstance(values, Fixed):
+        return f"fixed point, {values.number.name.lower()}"
+    if not isinstance(values, Codebook):
+        return "exact"
+    if coded.exact:
+        return f"exact: {values.levels.size} distinct values"
+    return f"codebook of {values.levels.size}, {values.level.name.lower()} levels"
+
+
+def largest_error(tensor: Tensor, back: Array) -> float:
+    """Return max|w - back| in float64; infinity where only one side is a number."""
+    if same_bits(tensor.data, back) or tensor.dtype not in REALS:
+        return 0.0
+    wanted, got = reals_of(tensor.data, tensor.dtype), reals_of(back, tensor.dtype)
+    with np.errstate(invalid="ignore"):  # infinity minus itself
+        wrong = np.abs(wanted - got)
+    return float(np.where(np.isnan(wrong), np.inf, wrong).max(initial=0.0))

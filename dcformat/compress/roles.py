@@ -1,0 +1,80 @@
+"""What is done to a tensor, and if nothing, why not.
+
+Only weights are quantized: biases and norms are few and cost accuracy, indices have to be right.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from dcformat.ids import WIDTH, DType
+from dcformat.model import Tensor, Use
+
+from .exact import count_distinct
+from .reals import REALS, reals_of, zero_share
+from .recipe import Settings
+
+#: A weight tensor with at least this share of zeros was pruned by someone who meant it.
+PRUNED = 0.25
+
+_BITS_CONVOLUTION = 8
+_BITS_DENSE = 5
+
+
+@dataclass(frozen=True)
+class Decision:
+    """A method ("exact", "int8" or "codebook") and, if "exact", the reason."""
+
+    method: str
+    reason: str = ""
+
+
+def decide(tensor: Tensor, use: Use | None, settings: Settings) -> Decision:
+    """Return what happens to a tensor of this role under these settings."""
+    reason = _kind(tensor, use) or _wish(tensor, settings) or _content(tensor, settings)
+    return Decision("exact", reason) if reason else Decision(settings.method)
+
+
+def default_bits(use: Use | None) -> int:
+    """Return the bits of a codebook: 8 for convolutions, 5 for dense layers (Han et al. 2016)."""
+    convolution = use is not None and "Conv" in use.op
+    return _BITS_CONVOLUTION if convolution else _BITS_DENSE
+
+
+def _kind(tensor: Tensor, use: Use | None) -> str:
+    """Say why a tensor of this kind is never quantized, "" if it may be."""
+    role = use.role if use is not None else "other"
+    if WIDTH[tensor.dtype] == 1:
+        return f"{tensor.dtype.name} already"
+    if role != "weight":
+        return role if role != "other" else "not a weight"
+    if tensor.dtype not in REALS:
+        return tensor.dtype.name
+    return ""
+
+
+def _wish(tensor: Tensor, settings: Settings) -> str:
+    """Say why the recipe leaves a weight alone, "" if it does not."""
+    if settings.method == "exact":
+        return "the recipe says exact"
+    if tensor.data.size < max(settings.min_elements, 1):
+        return f"fewer than {max(settings.min_elements, 1)} elements"
+    return ""
+
+
+def _content(tensor: Tensor, settings: Settings) -> str:
+    """Say why these numbers stay, "" if they need not."""
+    reals = reals_of(tensor.data, tensor.dtype)
+    if not np.all(np.isfinite(reals)):
+        return "holds NaN or infinity"
+    if tensor.dtype is DType.DOUBLE and np.abs(reals).max() > np.finfo(np.float32).max:
+        return "beyond float32"
+    if settings.requantize:
+        return ""
+    found = count_distinct(tensor)
+    if found is not None:
+        return f"{found} distinct values already"
+    zeros = zero_share(tensor)
+    return f"pruned already: {zeros:.0%} zeros" if zeros >= PRUNED else ""
