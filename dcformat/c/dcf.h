@@ -372,7 +372,8 @@ DCF_MUST_CHECK int dcf_prepare(dcf_tensor *tensor, void *workspace, size_t bytes
  * is not checked: compare dcf_crc of them with `crc`. */
 DCF_MUST_CHECK int dcf_decode(const dcf_tensor *tensor, uint8_t *out, size_t bytes);
 
-/* Decode stored rows row0 to row0 + count - 1: count * columns * width bytes at `out`. */
+/* Decode stored rows row0 to row0 + count - 1: count * columns * width bytes at `out`. The blocks
+ * that hold them are decoded to their ends; a cursor stops where its caller does. */
 DCF_MUST_CHECK int dcf_rows(const dcf_tensor *tensor, size_t row0, size_t count, uint8_t *out,
                             size_t bytes);
 

@@ -6,9 +6,10 @@
 
 void dcf_number(const dcf_tensor *tensor, uint32_t symbol, uint8_t *out)
 {
+    const int32_t base = tensor->base;
     uint32_t i;
     if (!tensor->levels) {
-        *out = (uint8_t)(symbol + (uint32_t)tensor->base);
+        *out = (uint8_t)(symbol + (uint32_t)base);
         return;
     }
     for (i = 0; i < tensor->width; i++) {
@@ -79,7 +80,7 @@ static int elements(dcf_cursor *cursor, uint8_t *out, size_t count)
 /* Start of block `block`, relative to that of block 0. */
 static size_t block_offset(const dcf_tensor *t, size_t block)
 {
-    const uint8_t *at = t->offsets + (block - 1U) * t->offset_width;
+    const uint8_t *at;
     uint32_t offset = 0;
     uint32_t i;
     if (block == 0) {
@@ -88,6 +89,7 @@ static size_t block_offset(const dcf_tensor *t, size_t block)
     if (block == t->blocks) {
         return t->coded_size;
     }
+    at = t->offsets + (block - 1U) * t->offset_width;
     for (i = 0; i < t->offset_width; i++) {
         offset |= (uint32_t)at[i] << (8 * i);
     }
@@ -320,6 +322,12 @@ int dcf_decode(const dcf_tensor *tensor, uint8_t *out, size_t bytes)
     return err == DCF_OK ? dcf_cursor_next(&cursor, out, bytes, &got) : err;
 }
 
+int dcf_block_finish(dcf_cursor *cursor, uint8_t *out)
+{
+    const int err = elements(cursor, out, cursor->left);
+    return err == DCF_OK ? block_end(&cursor->bits) : err;
+}
+
 int dcf_rows(const dcf_tensor *tensor, size_t row0, size_t count, uint8_t *out, size_t bytes)
 {
     dcf_cursor cursor;
@@ -337,5 +345,12 @@ int dcf_rows(const dcf_tensor *tensor, size_t row0, size_t count, uint8_t *out, 
         return DCF_ERR_SPACE;
     }
     err = dcf_cursor_init(&cursor, tensor, row0);
-    return err == DCF_OK ? dcf_cursor_next(&cursor, out, need, &got) : err;
+    if (err == DCF_OK) {
+        err = dcf_cursor_next(&cursor, out, need, &got);
+    }
+    if (err == DCF_OK && cursor.left != 0 &&
+        (tensor->layout != DCF_LAYOUT_DENSE || tensor->coder != DCF_CODER_PACKED)) {
+        err = dcf_block_finish(&cursor, NULL);
+    }
+    return err;
 }

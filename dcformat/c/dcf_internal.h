@@ -179,6 +179,9 @@ void dcf_fill(const dcf_tensor *tensor, uint8_t *out, size_t count);
 /* Enter block cursor->block, whose offsets were checked, and step to the next. */
 void dcf_block_enter(dcf_cursor *cursor);
 
+/* Decode the rest of the present block to `out` (NULL drops it) and check the block's end. */
+DCF_MUST_CHECK int dcf_block_finish(dcf_cursor *cursor, uint8_t *out);
+
 #if DCF_HOST
 /* ---- dcf_host.c ---- */
 

@@ -462,7 +462,7 @@ int dcf_records_check(dcf_model *model)
     dcf_mark mark = {4, 0};
     model->place = DCF_PLACE_RECORDS;
     model->item = 0;
-    if (model->start[DCF_SECTION_RECORDS] == 0) {
+    if (size == 0) {
         return model->stored[DCF_SECTION_PAYLOAD] == 0 ? DCF_OK : DCF_ERR_STRUCTURE;
     }
     if (size < 4) {

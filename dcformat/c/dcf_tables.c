@@ -85,7 +85,7 @@ int dcf_tables_check(dcf_model *model)
     const uint8_t *section = dcf_section_data(model, DCF_SECTION_TABLES);
     const size_t size = model->stored[DCF_SECTION_TABLES];
     int err;
-    if (model->start[DCF_SECTION_TABLES] == 0) {
+    if (size == 0) {
         return DCF_OK;
     }
     model->place = DCF_PLACE_TABLES;
