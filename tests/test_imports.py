@@ -17,12 +17,13 @@ FOLDERS = {"dcformat": "dcformat", "converters": "dcformat.converters", "tools":
 # A module imports from the lines above its own and from its own line; `*` is one package.
 LAYERS = (
     ("errors", "ids"),
-    ("fields", "files", "frames", "model"),
+    ("checks", "fields", "files", "frames", "model"),
     ("_core", "kmeans", "kernels", "coded", "container", "formats", "records", "sections"),
-    ("encodings*", "native"),
+    ("encodings*", "expand", "native"),
     ("compress*",),
-    ("encode", "decode"),
-    ("file", "verify"),
+    ("forms", "pool", "encode", "decode"),
+    ("file", "canonical"),
+    ("verify*",),
     ("", "api"),
     ("converters*",),
     ("tools*",),
@@ -141,6 +142,7 @@ def test_import_dcformat_loads_numpy_and_zstandard_only() -> None:
 import sys, numpy, zstandard
 before = set(sys.modules)
 import dcformat
+everything = [getattr(dcformat, name) for name in dcformat.__all__]
 new = {name.split(".")[0] for name in set(sys.modules) - before}
 print(*sorted(new - set(sys.stdlib_module_names) - {"dcformat"}))
 print(*sorted(name for name in sys.modules if name.startswith("dcformat.")))
@@ -150,4 +152,5 @@ print(*sorted(name for name in sys.modules if name.startswith("dcformat.")))
     )
     foreign, loaded = run.stdout.split("\n")[:2]
     assert foreign == ""
+    assert "dcformat.api" in loaded.split()
     assert not {"dcformat.converters", "dcformat.tools"} & set(loaded.split())
