@@ -27,7 +27,7 @@ PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["
 
 def test_one_version_is_told_everywhere() -> None:
     assert dcformat.__version__ == PROJECT["version"] == version("dcformat")
-    assert PRODUCER == f"dcformat {dcformat.__version__}"
+    assert f"dcformat {dcformat.__version__}" == PRODUCER
     assert f"## {PROJECT['version']}" in (ROOT / "CHANGELOG.md").read_text()
 
 
