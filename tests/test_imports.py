@@ -154,3 +154,15 @@ print(*sorted(name for name in sys.modules if name.startswith("dcformat.")))
     assert foreign == ""
     assert "dcformat.api" in loaded.split()
     assert not {"dcformat.converters", "dcformat.tools"} & set(loaded.split())
+
+
+def test_functions_stay_functions_when_modules_of_the_same_name_are_loaded() -> None:
+    code = """
+import dcformat
+first = dcformat.compress, dcformat.verify
+from dcformat.compress import recipe
+from dcformat.verify import FILE_CHECKS
+assert (dcformat.compress, dcformat.verify) == first
+assert first[0].__name__ == "compress" and first[1].__name__ == "verify"
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT.parent)
