@@ -48,6 +48,9 @@ int dcf_element(dcf_cursor *cursor, uint32_t first, uint8_t *out)
 
 void dcf_fill(const dcf_tensor *tensor, uint8_t *out, size_t count)
 {
+#if DCF_HOST
+    dcf_host_fill(tensor, out, count);
+#else
     size_t i;
     if (tensor->symbols == 1) {
         for (i = 0; i < count; i++) {
@@ -58,6 +61,7 @@ void dcf_fill(const dcf_tensor *tensor, uint8_t *out, size_t count)
     for (i = 0; i < count * tensor->width; i++) {
         out[i] = 0;
     }
+#endif
 }
 
 static int elements(dcf_cursor *cursor, uint8_t *out, size_t count)

@@ -164,6 +164,37 @@ static uint32_t take_one(const uint8_t *table, uint64_t *bits, uint64_t *used)
     return entry[0];
 }
 
+/* Write numbers; with constant widths, as compilers make one store of a copy of known size. */
+static void put(const dcf_tensor *t, uint32_t symbol, uint8_t *out)
+{
+    if (t->levels && t->width == 4) {
+        memcpy(out, t->levels + 4 * (size_t)symbol, 4);
+    } else if (t->levels && t->width == 2) {
+        memcpy(out, t->levels + 2 * (size_t)symbol, 2);
+    } else {
+        dcf_number(t, symbol, out);
+    }
+}
+
+void dcf_host_fill(const dcf_tensor *tensor, uint8_t *out, size_t count)
+{
+    uint8_t number[16] = {0};
+    const uint32_t width = tensor->width;
+    size_t i;
+    if (tensor->symbols == 1) {
+        dcf_number(tensor, tensor->background, number);
+    }
+    for (i = 1; i < width && number[i] == number[0]; i++) {
+    }
+    if (i >= width) {
+        memset(out, number[0], count * width);
+        return;
+    }
+    for (i = 0; i < count; i++) {
+        memcpy(out + i * width, number, width);
+    }
+}
+
 /* ---- layout_dense ---- */
 
 enum { ROUND = 4, ROUND_MOST = ROUND * 8 }; /* lookups of 12 bits in 57; bytes they may write */
@@ -207,7 +238,7 @@ static size_t dense_one(dcf_cursor *cursor, uint8_t *out, size_t count)
         uint64_t bits = load_msb(&s);
         int j;
         for (j = 0; j < ROUND; j++) {
-            dcf_number(t, take_one(table, &bits, &s.bit), out + (i + (size_t)j) * t->width);
+            put(t, take_one(table, &bits, &s.bit), out + (i + (size_t)j) * t->width);
         }
         i += ROUND;
     }
@@ -375,7 +406,7 @@ size_t dcf_host_gap(dcf_cursor *cursor, uint8_t *out, size_t count)
             continue;
         }
         if (t->symbols == 1) {
-            dcf_number(t, take_one(values, &bits, &s.bit), out + i * t->width);
+            put(t, take_one(values, &bits, &s.bit), out + i * t->width);
         } else {
             uint32_t j;
             if (!stream_ready(&s)) {
@@ -412,7 +443,7 @@ size_t dcf_host_run(dcf_cursor *cursor, uint8_t *out, size_t count)
         for (j = 0; j < ROUND && i < count; j++) {
             const uint32_t symbol = take_one(table, &bits, &used);
             if (symbol < alphabet) {
-                dcf_number(t, symbol, out + i * t->width);
+                put(t, symbol, out + i * t->width);
                 i++;
                 digit = 0;
             } else {
@@ -480,7 +511,7 @@ static size_t packed_some(dcf_cursor *cursor, uint8_t *out, size_t count)
                 count = 0;
                 break;
             }
-            dcf_number(t, symbol, out + i * t->width);
+            put(t, symbol, out + i * t->width);
             word >>= bits;
             bit += bits;
             i++;

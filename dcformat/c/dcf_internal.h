@@ -195,6 +195,9 @@ size_t dcf_host_gap(dcf_cursor *cursor, uint8_t *out, size_t count);
 size_t dcf_host_run(dcf_cursor *cursor, uint8_t *out, size_t count);
 size_t dcf_host_packed(dcf_cursor *cursor, uint8_t *out, size_t count);
 
+/* dcf_fill, in long steps. */
+void dcf_host_fill(const dcf_tensor *tensor, uint8_t *out, size_t count);
+
 /* Decode a whole tensor of several dense blocks, four at a time. */
 int dcf_host_can_blocks(const dcf_tensor *tensor);
 DCF_MUST_CHECK int dcf_host_blocks(const dcf_tensor *tensor, uint8_t *out);

@@ -56,13 +56,14 @@ static size_t saturated(uint64_t value)
 /* Check 7: `order` holds rank axes and their padding. Puts the dims into stored order. */
 static int order_read(dcf_tensor *t, const uint8_t *order)
 {
+    const uint32_t rank = t->rank;
     uint32_t logical[DCF_MAX_RANK];
     uint32_t seen = 0;
     uint32_t moved = 0;
     uint32_t i;
-    for (i = 0; i < t->rank; i++) {
+    for (i = 0; i < rank; i++) {
         const uint32_t axis = order[i];
-        if (axis >= t->rank || ((seen >> axis) & 1U)) {
+        if (axis >= rank || ((seen >> axis) & 1U)) {
             return DCF_ERR_STRUCTURE;
         }
         seen |= (uint32_t)1 << axis;
@@ -72,12 +73,12 @@ static int order_read(dcf_tensor *t, const uint8_t *order)
     if (moved == 0) {
         return DCF_ERR_STRUCTURE;
     }
-    for (i = t->rank; i % 4 != 0; i++) {
+    for (i = rank; i % 4 != 0; i++) {
         if (order[i] != 0) {
             return DCF_ERR_PADDING;
         }
     }
-    for (i = 0; i < t->rank; i++) {
+    for (i = 0; i < rank; i++) {
         t->order[i] = order[i];
         t->dims[i] = logical[order[i]];
     }
@@ -101,34 +102,34 @@ static int shape_fields(dcf_record *r, const uint8_t *record)
 {
     dcf_tensor *t = r->tensor;
     const uint32_t flags = record[7];
+    const uint32_t rank = t->rank;
     const uint8_t *dims;
     const uint8_t *order;
     const uint8_t *word;
     uint64_t elements;
     uint32_t i;
     int err;
-    if (t->rank > DCF_MAX_RANK) {
+    if (rank > DCF_MAX_RANK) {
         return DCF_ERR_LIMIT;
     }
-    if (t->row_axes > t->rank) {
+    if (t->row_axes > rank) {
         return DCF_ERR_STRUCTURE;
     }
     if (!dcf_take(&r->fields, FIRST_FIELDS + ((flags & DCF_RECORD_WIDE) ? 8U : 4U))) {
         return DCF_ERR_TRUNCATED;
     }
-    dims = dcf_take(&r->fields, 4U * (size_t)t->rank);
+    dims = dcf_take(&r->fields, 4U * (size_t)rank);
     order = dims && (flags & DCF_RECORD_PERMUTED)
-                ? dcf_take(&r->fields, ((size_t)t->rank + 3U) & ~(size_t)3U)
+                ? dcf_take(&r->fields, ((size_t)rank + 3U) & ~(size_t)3U)
                 : dims;
     word = order && (flags & DCF_RECORD_BLOCKED) ? dcf_take(&r->fields, 4) : order;
     if (!word) {
         return DCF_ERR_TRUNCATED;
     }
-    for (i = 0; i < t->rank; i++) {
+    for (i = 0; i < rank; i++) {
         t->dims[i] = dcf_u32(dims + 4 * i);
-        t->order[i] = (uint8_t)i;
     }
-    elements = product(t->dims, t->rank);
+    elements = product(t->dims, rank);
     if (elements > DCF_MAX_ELEMENTS || elements > DCF_BUILD_ELEMENTS) {
         return DCF_ERR_LIMIT;
     }
@@ -138,7 +139,7 @@ static int shape_fields(dcf_record *r, const uint8_t *record)
         err = block_word_read(t, dcf_u32(word));
     }
     t->rows = saturated(product(t->dims, t->row_axes));
-    t->columns = saturated(product(t->dims + t->row_axes, (uint32_t)t->rank - t->row_axes));
+    t->columns = saturated(product(t->dims + t->row_axes, rank - t->row_axes));
     return err;
 }
 
@@ -329,6 +330,9 @@ static void tensor_clear(dcf_tensor *t, const dcf_model *model, const uint8_t *r
     size_t i;
     for (i = 0; i < sizeof *t; i++) {
         bytes[i] = 0;
+    }
+    for (i = 0; i < DCF_MAX_RANK; i++) {
+        t->order[i] = (uint8_t)i;
     }
     t->model = model;
     t->dtype = record[1];
