@@ -76,19 +76,24 @@ def compress(
 def compress_tensor(
     tensor: Tensor, use: Use | None, settings: Settings, cost: Cost = estimate
 ) -> CodedTensor:
-    """Choose numbers for one tensor: exact, int8 with scales, or a codebook."""
+    """Choose numbers for one tensor: exact, int8 with scales, or a codebook.
+
+    Where nobody asked for the 8 bits of a convolution's codebook, int8 with scales, which needs
+    no table, is taken if that is smaller: small layers cannot pay for 256 levels.
+    """
     order = use.order if use is not None else None
     method = decide(tensor, use, settings).method
     if method == "exact":
         return code_exactly(tensor, order, cost)
     weights = reals_of(tensor.data, tensor.dtype)
     kept = prune(weights, settings.prune) if settings.prune else weights
+    numbers, affine = quantize_int8(kept, use.out_axis if use is not None else None)
+    scaled = CodedTensor(tensor.name, tensor.dtype, numbers, affine, order, exact=False)
     if method == "int8":
-        axis = use.out_axis if use is not None else None
-        numbers, affine = quantize_int8(kept, axis)
-        return CodedTensor(tensor.name, tensor.dtype, numbers, affine, order, exact=False)
-    levels, indices = quantize_codebook(
-        kept, settings.bits or default_bits(use), settings.quantizer
-    )
+        return scaled
+    bits = settings.bits or default_bits(use)
+    levels, indices = quantize_codebook(kept, bits, settings.quantizer)
     book = type_levels(kept, levels, indices, tensor.dtype, settings.levels)
-    return CodedTensor(tensor.name, tensor.dtype, indices, book, order, exact=False)
+    shared = CodedTensor(tensor.name, tensor.dtype, indices, book, order, exact=False)
+    asked = settings.bits is not None or bits < 8
+    return shared if asked or cost(shared) <= cost(scaled) else scaled

@@ -4,8 +4,9 @@ Han, Mao and Dally 2016, "Deep Compression", section 3, without the retraining. 
 choose the levels: "kmeans", the exact optimum, right where indices have a fixed width; "linear",
 the paper's (equally spaced levels, then Lloyd's iterations), for comparison; "uniform", the
 default: equal steps with a small dead zone, each level moved to its cell's mean, at the squared
-error of "kmeans". An entropy coder makes 8 to 30 % less of those indices (Sullivan 1996,
-"Efficient scalar quantization of exponential and Laplacian random variables").
+error of "kmeans", or as near to it as 256 levels come. An entropy coder makes 8 to 30 % less of
+those indices (Sullivan 1996, "Efficient scalar quantization of exponential and Laplacian random
+variables").
 Spec: spec/encodings/values_codebook.md
 """
 
@@ -32,8 +33,8 @@ ROUND_UP = 0.42
 INT8_SLACK = 1.001
 
 _LLOYD_ROUNDS = 100
-_HALVINGS = 48
-_MAX_STEPS = 1 << 12
+_HALVINGS = 60
+_MAX_STEPS = 1 << 15
 _LARGEST = {DType.INT8: 127, DType.INT16: 32767}
 
 
@@ -58,8 +59,8 @@ class Cells:
 def quantize_codebook(weights: F64, bits: int, quantizer: str) -> tuple[F64, U8]:
     """Return levels (ascending) and the index of each weight's level.
 
-    At most 2**bits levels, or at most 256 for "uniform", which has the squared error of the best
-    2**bits. Zero is always a level where it is a weight, and no zero weight becomes another.
+    At most 2**bits levels, or at most 256 for "uniform", which aims at the squared error of the
+    best 2**bits. Zero is always a level where it is a weight, and no zero weight becomes another.
     """
     distinct, inverse, counts = np.unique(weights, return_inverse=True, return_counts=True)
     exponent = int(np.frexp(np.abs(distinct[[0, -1]]).max())[1])
@@ -134,9 +135,11 @@ def _choose(points: Points, bits: int, quantizer: str, has_zero: bool) -> Cells:
         return _cells(points, np.arange(points.values.size))
     if quantizer == "linear":
         return _cells(points, _lloyd(points, k))
+    if quantizer == "uniform" and most == MAX_SYMBOLS:
+        return _uniform(points, 0.0, has_zero)  # as fine as it goes: no 256 levels beat the best
     best = _cells(points, kernels.optimal_kmeans(points.values, points.counts, k)[1])
     if quantizer == "uniform":
-        return _uniform(points, best.error, has_zero) or best
+        return _uniform(points, best.error, has_zero)
     return best
 
 
@@ -165,35 +168,24 @@ def _lloyd(points: Points, k: int) -> I64:
     return _occupied(np.insert(starts, 0, 0), points.values.size)
 
 
-def _uniform(points: Points, error: float, has_zero: bool) -> Cells | None:
-    """Return equal steps, as wide as `error` allows; None where that takes over 256 levels.
+def _uniform(points: Points, error: float, has_zero: bool) -> Cells:
+    """Return equal steps, as wide as `error` allows, or as fine as 256 levels allow.
 
     The step is found by halving, the error from the running sums, so a trial costs a search for
     each cell's border and no pass over the points.
     """
-    largest = max(-points.values[0], points.values[-1])
-    fine = float(np.sqrt(12.0 * error / points.sums[0][-1]))
-    coarse = fine
-    while not _within(points, fine, error):
-        fine /= 2
-        if largest > _MAX_STEPS * fine:
-            return None
-    while coarse < 4 * largest and _within(points, coarse, error):
-        coarse *= 2
+    most = MAX_SYMBOLS - has_zero
+    largest = float(max(-points.values[0], points.values[-1]))
+    fine, coarse = largest / _MAX_STEPS, 4 * largest
     for _ in range(_HALVINGS):
         middle = (fine + coarse) / 2
-        if _within(points, middle, error):
+        cells = _steps(points, middle)
+        if cells.error <= error or cells.levels.size > most:
             fine = middle
         else:
             coarse = middle
     cells = _steps(points, fine)
-    extra = has_zero and not np.any(cells.levels == 0)
-    return cells if cells.levels.size + extra <= MAX_SYMBOLS else None
-
-
-def _within(points: Points, step: float, error: float) -> bool:
-    largest = max(-points.values[0], points.values[-1])
-    return largest <= _MAX_STEPS * step and _steps(points, step).error <= error
+    return cells if cells.levels.size <= most else _steps(points, coarse)
 
 
 def _steps(points: Points, step: float) -> Cells:

@@ -2,6 +2,8 @@
 
 Jacob et al. 2018, "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-
 Only Inference"; Nagel et al. 2021, "A White Paper on Neural Network Quantization", section 2.
+Rounding is plain: rounding for the coder's sake, at 1.02 times the squared error, made 0.1 to
+1.4 % less of real networks, and that mostly by making the quiet channels coarser.
 Spec: spec/encodings/values_affine.md
 """
 

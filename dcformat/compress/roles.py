@@ -74,6 +74,8 @@ def _content(tensor: Tensor, settings: Settings) -> str:
     if settings.requantize:
         return ""
     found = count_distinct(tensor)
+    if found == tensor.data.size:
+        return f"small: {found} elements"
     if found is not None:
         return f"{found} distinct values already"
     zeros = zero_share(tensor)
