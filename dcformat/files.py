@@ -18,16 +18,16 @@ def atomic_output(path: str | Path) -> Iterator[BinaryIO]:
     """Open `path` for binary writing; it changes only when the block ends without an error.
 
     The bytes go to a temporary file in the same folder, renamed at the end; `-` is standard
-    output, written at the end in one go. Raises ConvertError naming the file where the folder
-    cannot be written.
+    output. That, pipes and devices are written at the end in one go. Raises ConvertError naming
+    the file where it cannot be written; BrokenPipeError where nobody reads standard output.
     """
-    if str(path) == "-":
+    target = Path(path)
+    if str(path) == "-" or (target.exists() and not target.is_file() and not target.is_dir()):
         with tempfile.TemporaryFile() as spool:
             yield spool
             spool.seek(0)
-            _copy(spool, sys.stdout.buffer)
+            _pour(spool, target)
         return
-    target = Path(path)
     temporary = _create_beside(target)
     try:
         with os.fdopen(temporary[0], "wb+") as stream:
@@ -57,6 +57,22 @@ def _mode(target: Path) -> int:
     mask = os.umask(0)
     os.umask(mask)
     return 0o666 & ~mask
+
+
+def _pour(source: BinaryIO, target: Path) -> None:
+    """Copy `source` to standard output (`-`), a pipe or a device, which stays what it is."""
+    standard = str(target) == "-"
+    try:
+        if standard:
+            _copy(source, sys.stdout.buffer)
+        else:
+            with target.open("wb") as sink:
+                _copy(source, sink)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        place = "standard output" if standard else str(target)
+        raise ConvertError(f"cannot write: {error.strerror}", place=place) from error
 
 
 def _copy(source: BinaryIO, sink: BinaryIO) -> None:

@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from . import compress, formats
+from . import formats
 from .checks import Check, failed, passed, skipped, verdict
 from .coded import Affine, CodedTensor, expand_tensor, same_bits
-from .compress import recipe_from_json
+from .compress import Recipe, compress, recipe_from_json, recipe_json
 from .errors import ConvertError, DcfError
 from .expand import expand
 from .file import File
@@ -56,8 +56,7 @@ def check_source(
     if faults:
         return [*checks, verdict("tensors", faults, "")], None
     largest = max((_error(pair) for pair in pairs), default=0.0)
-    checks.append(_check_tensors(pairs))
-    checks.append(_check_recipe(file, model, pairs))
+    checks += _check_numbers(file, model, pairs)
     checks.append(_check_graph(file, model))
     if file.graph is not None:
         checks += _check_rebuilt(file, path, pairs, outputs)
@@ -119,9 +118,22 @@ def _real(data: Array, dtype: DType) -> F64:
     return data.astype(np.float64)
 
 
-def _check_tensors(pairs: list[_Pair]) -> Check:
+def _check_numbers(file: File, model: Model, pairs: list[_Pair]) -> list[Check]:
+    stated = file.metadata.get(Meta.RECIPE)
+    if stated is None:
+        changed = [pair.source.name for pair in pairs if not pair.exact]
+        faults = [f"{name}: differs, and the file states no recipe" for name in changed]
+        none = verdict("recipe", faults, "none stated; no tensor differs")
+        return [_check_tensors(pairs, None), none]
+    try:
+        recipe = recipe_from_json(stated.decode())
+    except (DcfError, UnicodeDecodeError) as error:
+        return [_check_tensors(pairs, None), failed("recipe", f"cannot be read: {error}")]
+    return [_check_tensors(pairs, recipe), _check_recipe(recipe, model, pairs)]
+
+
+def _check_tensors(pairs: list[_Pair], recipe: Recipe | None) -> Check:
     """Report exact tensors and errors; where the values are a grid, none exceeds half a step."""
-    exact = sum(pair.exact for pair in pairs)
     notes, faults, worst = [], [], (0.0, "")
     for pair in pairs:
         if pair.exact:
@@ -129,20 +141,23 @@ def _check_tensors(pairs: list[_Pair]) -> Check:
         name, error = pair.source.name, _error(pair)
         worst = max(worst, (error, name))
         notes.append(f"{name}: largest error {error:.6g}")
-        if isinstance(pair.coded.values, Affine) and not _within_half_a_step(pair):
+        pruned = recipe is not None and recipe.settings_for(name).prune > 0
+        if not _within_half_a_step(pair, pruned):
             faults.append(f"{name}: an error above half a step")
-    detail = f"{exact} of {len(pairs)} identical to the bit"
+    detail = f"{len(pairs) - len(notes)} of {len(pairs)} identical to the bit"
     if notes:
         detail += f"; largest error {worst[0]:.6g}, of {worst[1]}"
     return verdict("tensors", faults, detail, tuple(notes))
 
 
-def _within_half_a_step(pair: _Pair) -> bool:
+def _within_half_a_step(pair: _Pair, pruned: bool) -> bool:
+    """Tell whether affine numbers are the nearest ones; what was pruned to zero is let pass."""
     values = pair.coded.values
     if not isinstance(values, Affine):
         return True
     step = np.abs(expand_tensor(_ones(pair.coded, values))).astype(np.float64)
-    return bool(np.all(_errors(pair) <= step * (0.5 + _SLACK)))
+    good = _errors(pair) <= step * (0.5 + _SLACK)
+    return bool(np.all(good | (pair.back == 0) if pruned else good))
 
 
 def _ones(coded: CodedTensor, values: Affine) -> CodedTensor:
@@ -152,17 +167,11 @@ def _ones(coded: CodedTensor, values: Affine) -> CodedTensor:
     return replace(coded, symbols=ones, values=zero, dtype=DType.FLOAT)
 
 
-def _check_recipe(file: File, model: Model, pairs: list[_Pair]) -> Check:
-    """Follow the recipe in the file again: it gives the same symbols and the same values."""
-    stated = file.metadata.get(Meta.RECIPE)
-    if stated is None:
-        changed = [pair.source.name for pair in pairs if not pair.exact]
-        faults = [f"{name}: differs, and the file states no recipe" for name in changed]
-        return verdict("recipe", faults, "none stated; no tensor differs")
+def _check_recipe(recipe: Recipe, model: Model, pairs: list[_Pair]) -> Check:
+    """Follow the file's recipe again: it gives the same symbols and the same values."""
     try:
-        recipe = recipe_from_json(stated.decode())
-        again = compress.compress(model, recipe)
-    except (DcfError, UnicodeDecodeError) as error:
+        again = compress(model, recipe)
+    except DcfError as error:
         return failed("recipe", f"cannot be followed: {error}")
     faults = []
     for pair, wanted in zip(pairs, again.tensors, strict=True):
@@ -170,7 +179,7 @@ def _check_recipe(file: File, model: Model, pairs: list[_Pair]) -> Check:
             faults.append(f"{pair.source.name}: not what the recipe gives for the source")
         elif wanted.exact and not pair.exact:
             faults.append(f"{pair.source.name}: changed, where the recipe keeps every bit")
-    return verdict("recipe", faults, f"followed again, the same: {stated.decode()}")
+    return verdict("recipe", faults, f"followed again, the same: {recipe_json(recipe)}")
 
 
 def _check_graph(file: File, model: Model) -> Check:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -24,12 +24,16 @@ STANDARD = "-"
 
 @dataclass(frozen=True)
 class Job:
-    """One file to make: paths as the user wrote them, `-` for the standard streams."""
+    """One file to make: paths as the user wrote them, `-` for the standard streams.
+
+    `in_folder` says that the output's folder was asked for and is made if need be.
+    """
 
     source: str
     output: str
     source_format: str
     output_format: str
+    in_folder: bool = False
 
 
 def plan(
@@ -61,7 +65,7 @@ def _job(
     if folder:
         stem = "stdin" if source == STANDARD else Path(source).stem
         output = str(Path(output) / f"{stem}.{made}")
-    return Job(source, output, kind, made)
+    return Job(source, output, kind, made, folder)
 
 
 def _kind(verb: str, path: str) -> str:
@@ -110,6 +114,25 @@ def check_formats(source_format: str | None, output_format: str | None) -> None:
         names = [DCF, *formats.known(verb)]
         if name is not None and name not in names:
             raise click.UsageError(f"{option} {name}: choose from {', '.join(names)}")
+
+
+@contextmanager
+def output_folder(job: Job) -> Iterator[None]:
+    """Make the output's folder where that was asked for; an error takes it away again."""
+    folder = Path(job.output).parent
+    if not job.in_folder or folder.is_dir():
+        yield
+        return
+    try:
+        folder.mkdir()
+    except OSError as error:
+        raise ConvertError(f"cannot make: {error.strerror}", place=str(folder)) from error
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):
+            folder.rmdir()
+        raise
 
 
 @contextmanager

@@ -1,0 +1,176 @@
+"""One conversion: read, compress or expand, write; and what there is to say of it.
+
+Spec: spec/DCF.md.    Sisters: tools/dcconvert.py (the command), tools/_summary.py (its words)
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dcformat import api, formats
+from dcformat.compress import Line, Recipe, compress, report
+from dcformat.container import parse_container
+from dcformat.encode import Settings, encode_model
+from dcformat.errors import ConvertError
+from dcformat.expand import expand
+from dcformat.file import File, load
+from dcformat.files import atomic_output
+from dcformat.ids import BITS, Section
+from dcformat.model import Model
+from dcformat.tools._plan import DCF, STANDARD, Job, opened, output_folder
+from dcformat.tools._terminal import Tick
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What the command line asks for, beside the files.
+
+    `target` is None where the recipe (or, for a .dcf, the one noted in it) decides.
+    """
+
+    recipe: Recipe
+    target: str | None = None
+    prefer: str = "size"
+    row_access: bool = False
+    names: bool = True
+    graph: bool = True
+    jobs: int = 1
+
+    def settings(self, target: str) -> Settings:
+        """Return the encoder's settings for `target`."""
+        return Settings(
+            target=self.target or target,
+            prefer=self.prefer,
+            row_access=self.row_access,
+            jobs=self.jobs,
+            names=self.names,
+            graph=self.graph,
+        )
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What was made of one input; sizes in bytes, `source` that of the input.
+
+    `weights` is what the tensors take as the source's types pack them. `lines` say what was done
+    to each tensor, `notes` what never left the graph. `sections` are the stored sizes of a .dcf.
+    """
+
+    job: Job
+    tensors: int
+    layers: int | None
+    weights: int
+    source: int
+    stored: int
+    sections: dict[str, int] = field(default_factory=dict)
+    lines: tuple[Line, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def worst(self) -> Line | None:
+        """The tensor with the largest error, None where nothing was compressed."""
+        return max(self.lines, key=lambda line: line.error, default=None)
+
+
+def convert(job: Job, wishes: Wishes, tick: Tick) -> Outcome:
+    """Do one job. Raises DcfError; then there is no output, and an older one is unchanged."""
+    with opened(job, sys.stdin.buffer) as path:
+        if job.source_format == DCF:
+            return _from_dcf(job, load(path), wishes, tick)
+        model = api.read(path, job.source_format)
+    if job.output_format == DCF:
+        return _compress(job, model, wishes, tick)
+    return _write_foreign(job, model, model.source.file_bytes)
+
+
+def _compress(job: Job, model: Model, wishes: Wishes, tick: Tick) -> Outcome:
+    coded = compress(model, wishes.recipe, progress=tick)
+    data = encode_model(coded, wishes.settings(wishes.recipe.target), tick)
+    _write_bytes(job, data)
+    return Outcome(
+        job,
+        tensors=len(model.tensors),
+        layers=_layers(model),
+        weights=_weights(model),
+        source=model.source.file_bytes,
+        stored=len(data),
+        sections=_sections(data),
+        lines=report(model, coded),
+        notes=model.notes,
+    )
+
+
+def _from_dcf(job: Job, file: File, wishes: Wishes, tick: Tick) -> Outcome:
+    coded = file.coded_model()
+    if job.output_format != DCF:
+        return _write_foreign(job, expand(coded), file.size)
+    if Section.NAMES not in file.opened.container.entries and file.names:
+        reason = "its names were left out, and with them what a new file needs"
+        raise ConvertError(f"cannot be written again: {reason}", place=job.source)
+    data = encode_model(coded, wishes.settings(api.recipe_target(coded)), tick)
+    _write_bytes(job, data)
+    model = expand(coded)
+    return Outcome(
+        job,
+        tensors=len(coded.tensors),
+        layers=None,
+        weights=_weights(model),
+        source=file.size,
+        stored=len(data),
+        sections=_sections(data),
+    )
+
+
+def _write_foreign(job: Job, model: Model, source: int) -> Outcome:
+    with tempfile.TemporaryDirectory(prefix="dcformat-") as name, output_folder(job):
+        plain = job.output != STANDARD and not _is_special(job.output)
+        path = Path(job.output) if plain else Path(name) / f"output.{job.output_format}"
+        formats.writer_for(path, job.output_format).write(model, path)
+        stored = path.stat().st_size
+        if not plain:
+            _pour(path, job.output)
+    return Outcome(
+        job,
+        tensors=len(model.tensors),
+        layers=_layers(model) if model.uses else None,
+        weights=_weights(model),
+        source=source,
+        stored=stored,
+        notes=model.notes,
+    )
+
+
+def _is_special(path: str) -> bool:
+    """Tell whether `path` is there and is no ordinary file: a pipe or a device."""
+    return Path(path).exists() and not Path(path).is_file()
+
+
+def _pour(path: Path, output: str) -> None:
+    with path.open("rb") as source, atomic_output(output) as sink:
+        shutil.copyfileobj(source, sink)
+
+
+def _write_bytes(job: Job, data: bytes) -> None:
+    with output_folder(job), atomic_output(job.output) as stream:
+        stream.write(data)
+
+
+def _layers(model: Model) -> int:
+    """Return how many nodes of the graph have weights."""
+    return len({use.node for use in model.uses.values() if use.role == "weight"})
+
+
+def _weights(model: Model) -> int:
+    """Return the bytes of all tensors, each packed as its type is in a foreign file."""
+    return sum(-(-tensor.data.size * BITS[tensor.dtype] // 8) for tensor in model.tensors)
+
+
+def _sections(data: bytes) -> dict[str, int]:
+    """Return the stored sizes of a file's sections; what is left is header, table and padding."""
+    entries = parse_container(data).entries
+    sizes = {Section(kind).name.lower(): entry.stored_size for kind, entry in entries.items()}
+    return {**sizes, "frame": len(data) - sum(sizes.values())}

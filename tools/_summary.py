@@ -1,0 +1,172 @@
+"""What dcconvert says: the first line, the closing summary, and the same as JSON.
+
+Sisters: tools/dcconvert.py, tools/_convert.py
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from typing import Any
+
+from dcformat.compress import Line, Recipe
+from dcformat.tools._convert import Outcome
+from dcformat.tools._terminal import Talk, count_of, human_size, safe_name
+
+#: Reasons with numbers in them, as they are counted.
+_PLAIN = {
+    r"^it has \d+ bytes only$": "too small to gain",
+    r"^\d+ distinct values already$": "few distinct values already",
+    r"^pruned already: .*": "pruned already",
+}
+_KEEP = "use --preset lossless to keep every bit"
+
+
+def describe_recipe(recipe: Recipe) -> str:
+    """Return one line that says whether `recipe` loses anything, and what."""
+    if not is_lossy(recipe):
+        return "lossless: every bit is kept"
+    if recipe.method == "int8":
+        what = "8-bit weights"
+    elif recipe.method == "codebook" and recipe.bits is not None:
+        what = f"weights of {2**recipe.bits} levels ({recipe.bits} bits)"
+    elif recipe.method == "codebook":
+        what = "weights of 256 levels in convolutions and 32 in dense layers"
+    else:
+        what = "exact weights"
+    if recipe.prune:
+        what += f", {recipe.prune:.4g} of them pruned"
+    if recipe.rules:
+        what += f", {count_of(len(recipe.rules), 'rule')} for single layers"
+    return f"{recipe.preset}: lossy, {what}; {_KEEP}"
+
+
+def is_lossy(recipe: Recipe) -> bool:
+    """Tell whether any tensor may change by `recipe`."""
+    settings = [
+        {"method": recipe.method, "prune": recipe.prune},
+        *(r.settings for r in recipe.rules),
+    ]
+    return any(s.get("method", "exact") != "exact" or s.get("prune") for s in settings)
+
+
+def show(talk: Talk, outcome: Outcome) -> None:
+    """Print the closing summary of one file."""
+    job, stored = outcome.job, outcome.stored
+    rows = [
+        ("tensors", _tensors(outcome)),
+        ("stored", human_size(stored)),
+        ("weights", human_size(outcome.weights) + _times(outcome.weights, stored)),
+        ("source file", human_size(outcome.source) + _times(outcome.source, stored)),
+        ("largest error", "" if outcome.worst is None else _worst(outcome.worst)),
+        ("left alone", _listed(_left_alone(outcome))),
+        ("in the graph", _listed(_notes(outcome))),
+    ]
+    talk.say(f"{safe_name(job.source)} -> {safe_name(job.output)}")
+    for label, text in rows:
+        if text:
+            talk.say(f"  {label:<13}  {text}")
+    if talk.verbose:
+        _show_all(talk, outcome)
+
+
+def _tensors(outcome: Outcome) -> str:
+    text = f"{outcome.tensors:,}"
+    if outcome.layers is not None:
+        text += f", in {count_of(outcome.layers, 'layer')} with weights"
+    done = Counter(line.done.partition(":")[0] for line in outcome.lines)
+    kinds = [f"{count} {safe_name(kind)}" for kind, count in sorted(done.items())]
+    return text + (f": {', '.join(kinds)}" if kinds else "")
+
+
+def _times(size: int, stored: int) -> str:
+    return f", {size / stored:.2f} times what is stored" if stored else ""
+
+
+def _worst(worst: Line) -> str:
+    if worst.error == 0:
+        return "0: every bit is kept"
+    return f"{worst.error:.6g}, of {safe_name(worst.name)}"
+
+
+def _listed(counts: dict[str, int]) -> str:
+    """Return "4: bias (3), norm (1)", "" where there is nothing to list."""
+    if not counts:
+        return ""
+    entries = [f"{safe_name(reason)} ({count:,})" for reason, count in counts.items()]
+    return f"{sum(counts.values()):,}: {', '.join(entries)}"
+
+
+def _left_alone(outcome: Outcome) -> dict[str, int]:
+    """Return how many tensors were left alone, by reason."""
+    return _counted([line.reason for line in outcome.lines if line.left_alone])
+
+
+def _notes(outcome: Outcome) -> dict[str, int]:
+    """Return how many tensors never left the graph, by reason."""
+    return _counted([note.partition(": stays in the graph: ")[2] or note for note in outcome.notes])
+
+
+def _counted(reasons: list[str]) -> dict[str, int]:
+    """Count reasons, numbers in them left out, the most frequent first."""
+    for pattern, plain in _PLAIN.items():
+        reasons = [re.sub(pattern, plain, reason) for reason in reasons]
+    return dict(sorted(Counter(reasons).items(), key=lambda pair: (-pair[1], pair[0])))
+
+
+def _show_all(talk: Talk, outcome: Outcome) -> None:
+    """Print a line a tensor, a line a note and a line a section."""
+    for line in outcome.lines:
+        what = f"left alone: {line.reason}; {line.done}" if line.left_alone else line.done
+        error = f", largest error {line.error:.6g}" if line.error else ""
+        where = f" ({line.op} {line.role})" if line.op else ""
+        text = f"{line.name}{where}: {count_of(line.parameters, 'element')}, {what}{error}"
+        talk.say(f"    {safe_name(text)}")
+    for note in outcome.notes:
+        talk.say(f"    {safe_name(note)}")
+    for section, size in outcome.sections.items():
+        talk.say(f"    section {section}: {human_size(size)}")
+
+
+def as_json(outcome: Outcome) -> dict[str, Any]:
+    """Return the outcome as tools/dcconvert.py documents it."""
+    worst = outcome.worst
+    return {
+        "input": outcome.job.source,
+        "output": outcome.job.output,
+        "status": "ok",
+        "tensors": outcome.tensors,
+        "layers": outcome.layers,
+        "stored_bytes": outcome.stored,
+        "weight_bytes": outcome.weights,
+        "source_bytes": outcome.source,
+        "weight_ratio": _ratio(outcome.weights, outcome.stored),
+        "source_ratio": _ratio(outcome.source, outcome.stored),
+        "largest_error": None if worst is None else _finite(worst.error),
+        "largest_error_tensor": worst.name if worst is not None and worst.error else None,
+        "sections": outcome.sections,
+        "left_alone": _left_alone(outcome),
+        "tensor_lines": [_line(line) for line in outcome.lines],
+        "notes": list(outcome.notes),
+    }
+
+
+def _line(line: Line) -> dict[str, Any]:
+    return {
+        "name": line.name,
+        "op": line.op,
+        "role": line.role,
+        "elements": line.parameters,
+        "done": line.done,
+        "reason": line.reason,
+        "largest_error": _finite(line.error),
+    }
+
+
+def _ratio(size: int, stored: int) -> float | None:
+    return round(size / stored, 4) if stored else None
+
+
+def _finite(number: float) -> float | None:
+    return number if math.isfinite(number) else None

@@ -1,0 +1,173 @@
+"""dcconvert: foreign models to .dcf and back.
+
+Spec: spec/DCF.md.    Sisters: tools/_plan.py, tools/_convert.py, tools/_summary.py
+
+With --json, one object on standard output (on standard error where that carries the file):
+
+    {"command": "dcconvert", "version": "0.1.0",
+     "status": "ok" | "error",
+     "lossy": true,                       whether the settings may change weights; null: none used
+     "settings": "int8: lossy, ...",      the line that says so
+     "files": [{"input": "x.onnx", "output": "x.dcf", "status": "ok" | "error",
+                "error": "reason",        only with status error; then nothing below is there
+                "tensors": 24,            tensors in the output
+                "layers": 12,             nodes with weights; null where the input does not tell
+                "stored_bytes": 12345,    size of the output
+                "weight_bytes": 49380,    the tensors, as the source's types pack them
+                "source_bytes": 50001,    size of the input, external data included
+                "weight_ratio": 4.0,      weight_bytes / stored_bytes
+                "source_ratio": 4.05,     source_bytes / stored_bytes
+                "largest_error": 0.01,    null where nothing was compressed, or not finite
+                "largest_error_tensor": "conv1.weight",
+                "sections": {"records": 480, ..., "frame": 100},       stored bytes of a .dcf
+                "left_alone": {"bias": 12, ...},                       tensors by reason
+                "tensor_lines": [{"name": "conv1.weight", "op": "Conv", "role": "weight",
+                                  "elements": 288, "done": "int8 per channel", "reason": "",
+                                  "largest_error": 0.01}],
+                "notes": ["..."]}]}       what stays in the graph, and why
+
+Exit codes: 0 done; 1 an error; 2 usage; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+import click
+from click.core import ParameterSource
+
+from dcformat.compress import Recipe, preset_recipe, read_recipe, with_settings
+from dcformat.compress.recipe import PRESETS, QUANTIZERS, TARGETS
+from dcformat.errors import ConvertError
+from dcformat.tools import _terminal as terminal
+from dcformat.tools._convert import Outcome, Wishes, convert
+from dcformat.tools._plan import DCF, STANDARD, Job, check_formats, plan
+from dcformat.tools._summary import as_json, describe_recipe, is_lossy, show
+from dcformat.tools._terminal import Talk
+
+_LOSSY_OPTIONS = ("preset", "bits", "prune", "quantizer", "recipe")
+_DCF_OPTIONS = ("target", "prefer", "row_access", "no_names", "no_graph")
+
+
+@click.command(cls=terminal.Command, context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
+@click.option("-o", "--output", required=True, help="File to write, FOLDER/, or - for stdout.")
+@click.option("--from", "source_format", metavar="FORMAT", help="What the inputs are, by name.")
+@click.option("--to", "output_format", metavar="FORMAT", help="What the output is, by name.")
+@click.option("--preset", type=click.Choice(list(PRESETS)), help="What happens to weights [int8].")
+@click.option("--bits", type=click.IntRange(1, 8), help="deep: bits of an index into a codebook.")
+@click.option("--prune", type=click.FloatRange(0, 1, max_open=True), help="Share made zero.")
+@click.option("--quantizer", type=click.Choice(QUANTIZERS), help="deep: how levels are chosen.")
+@click.option("--target", type=click.Choice(TARGETS), help="Who reads it: mcu [host if lossless].")
+@click.option("--prefer", type=click.Choice(["size", "speed"]), default="size", help="On ties.")
+@click.option("--row-access", is_flag=True, help="Make every row decodable alone.")
+@click.option("--recipe", metavar="FILE.toml", help="Settings for all layers and for single ones.")
+@click.option("--no-names", is_flag=True, help="Leave the names of tensors out; keep hashes.")
+@click.option("--no-graph", is_flag=True, help="Leave the graph out.")
+@click.option("--jobs", type=click.IntRange(1, 256), default=1, help="Threads; same bytes.")
+@click.option("--json", is_flag=True, help="Print one JSON object, as in `pydoc` of this command.")
+@click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
+@click.option("-v", "--verbose", count=True, help="Print a line for each tensor; -vv: tracebacks.")
+@click.version_option(package_name="dcformat", prog_name="dcconvert")
+@click.pass_context
+def main(ctx: click.Context, inputs: tuple[str, ...], **options: Any) -> int:
+    """Convert a trained network: .onnx to .dcf and back, or to .npz.
+
+    The kinds follow from the suffixes. The preset int8, which is taken unless you say otherwise,
+    is lossy; lossless keeps every bit. A .dcf that is written again is never quantized again.
+    """
+    check_formats(options["source_format"], options["output_format"])
+    jobs = plan(inputs, options["output"], options["source_format"], options["output_format"])
+    _check_options(ctx, jobs)
+    talk = Talk(
+        "dcconvert",
+        options["verbose"],
+        options["quiet"],
+        options["json"],
+        to_stderr=options["output"] == STANDARD,
+    )
+    recipe = _recipe(options)
+    return _run(talk, jobs, _wishes(recipe, options))
+
+
+def _run(talk: Talk, jobs: list[Job], wishes: Wishes) -> int:
+    lossy, line = _first_line(jobs, wishes.recipe)
+    talk.say(line)
+    with terminal.progress(talk) as tick:
+        results = [_attempt(talk, job, wishes, tick) for job in jobs]
+    status = "ok" if all(isinstance(result, Outcome) for result in results) else "error"
+    files = []
+    for result in results:
+        if isinstance(result, Outcome):
+            show(talk, result)
+            files.append(as_json(result))
+        else:
+            files.append(result)
+    head = {"command": "dcconvert", "version": terminal.version(), "status": status}
+    talk.answer({**head, "lossy": lossy, "settings": line, "files": files})
+    return terminal.DONE if status == "ok" else terminal.FAILED
+
+
+def _attempt(talk: Talk, job: Job, wishes: Wishes, tick: terminal.Tick) -> Outcome | dict[str, str]:
+    """Return the outcome of a job, or its error as JSON; the other jobs are still done."""
+    file = "standard input" if job.source == STANDARD else job.source
+    try:
+        return convert(job, wishes, tick)
+    except BrokenPipeError:
+        raise
+    except Exception as error:  # shown on one line, whatever it is
+        talk.fault(error, file)
+        reason = terminal.describe(error, file)
+        return {"input": job.source, "output": job.output, "status": "error", "error": reason}
+
+
+def _first_line(jobs: list[Job], recipe: Recipe) -> tuple[bool | None, str]:
+    """Say whether the weights may change, before anything is done."""
+    if any(job.source_format != DCF and job.output_format == DCF for job in jobs):
+        return is_lossy(recipe), describe_recipe(recipe)
+    return None, "no weight is changed"
+
+
+def _recipe(options: dict[str, Any]) -> Recipe:
+    """Return the recipe of file and options; options win."""
+    names = ("preset", "bits", "prune", "quantizer", "target")
+    stated = {name: options[name] for name in names if options[name] is not None}
+    if options["recipe"] is not None:
+        return with_settings(read_recipe(options["recipe"]), **stated)
+    try:
+        return preset_recipe(**{"preset": "int8", **stated})
+    except ConvertError as error:  # options that contradict each other
+        raise click.UsageError(str(error)) from error
+
+
+def _wishes(recipe: Recipe, options: dict[str, Any]) -> Wishes:
+    return Wishes(
+        recipe,
+        target=options["target"],
+        prefer=options["prefer"],
+        row_access=options["row_access"],
+        names=not options["no_names"],
+        graph=not options["no_graph"],
+        jobs=options["jobs"],
+    )
+
+
+def _check_options(ctx: click.Context, jobs: list[Job]) -> None:
+    """Refuse options that nothing of this run would heed, and binary data on a terminal."""
+    given = [n for n in ctx.params if ctx.get_parameter_source(n) is ParameterSource.COMMANDLINE]
+    if not any(job.output_format == DCF for job in jobs):
+        _refuse(given, (*_LOSSY_OPTIONS, *_DCF_OPTIONS), "is for writing .dcf")
+    if all(job.source_format == DCF for job in jobs):
+        _refuse(
+            given, _LOSSY_OPTIONS, "changes weights, and those of a .dcf are never quantized again"
+        )
+    if any(job.output == STANDARD for job in jobs) and os.isatty(sys.stdout.fileno()):
+        raise click.UsageError("standard output is a terminal: send it to a file or a pipe")
+
+
+def _refuse(given: list[str], options: tuple[str, ...], why: str) -> None:
+    for name in options:
+        if name in given:
+            raise click.UsageError(f"--{name.replace('_', '-')} {why}")
