@@ -21,15 +21,15 @@ _SIGNED_SMALL = frozenset({DType.INT4, DType.INT2})
 _SIGNED = frozenset({DType.INT8, DType.INT16, DType.INT32, DType.INT64})
 
 #: Element types that each typed field may hold; raw_data holds all of them.
-_TYPES: dict[int, frozenset[DType]] = {
+TYPES: dict[int, frozenset[DType]] = {
     FLOAT_DATA: frozenset({DType.FLOAT, DType.COMPLEX64}),
     DOUBLE_DATA: frozenset({DType.DOUBLE, DType.COMPLEX128}),
     INT64_DATA: frozenset({DType.INT64}),
     UINT64_DATA: frozenset({DType.UINT32, DType.UINT64}),
     RAW_DATA: frozenset(DType),
 }
-_TYPES[INT32_DATA] = frozenset(DType) - frozenset[DType]().union(
-    *(_TYPES[n] for n in (FLOAT_DATA, DOUBLE_DATA, INT64_DATA, UINT64_DATA))
+TYPES[INT32_DATA] = frozenset(DType) - frozenset[DType]().union(
+    *(TYPES[n] for n in (FLOAT_DATA, DOUBLE_DATA, INT64_DATA, UINT64_DATA))
 )
 _NAMES = {
     FLOAT_DATA: "float_data",
@@ -55,7 +55,7 @@ def decode(field: int, dtype: DType, payload: bytes, elements: int) -> Array:
     Raises ConvertError with a short reason where the field cannot hold this type, where the size
     is wrong, or where `encode` would not give the same payload back.
     """
-    if field not in _TYPES or dtype not in _TYPES[field]:
+    if field not in TYPES or dtype not in TYPES[field]:
         raise ConvertError(f"field {_NAMES.get(field, field)} does not hold {dtype.name}")
     if field in (FLOAT_DATA, DOUBLE_DATA, RAW_DATA):
         data = _from_raw(dtype, payload, elements)
@@ -68,7 +68,7 @@ def decode(field: int, dtype: DType, payload: bytes, elements: int) -> Array:
 
 def encode(field: int, dtype: DType, data: Array) -> bytes:
     """Return the payload of `field` for the elements `data` of type NUMPY[dtype], any shape."""
-    if field not in _TYPES or dtype not in _TYPES[field]:
+    if field not in TYPES or dtype not in TYPES[field]:
         raise ConvertError(f"field {_NAMES.get(field, field)} does not hold {dtype.name}")
     flat = np.ascontiguousarray(data, dtype=NUMPY[dtype]).reshape(-1)
     if field in (FLOAT_DATA, DOUBLE_DATA, RAW_DATA):

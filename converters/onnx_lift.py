@@ -21,7 +21,7 @@ from . import onnx_wire as wire
 from .onnx_data import RAW_DATA, decode, stored_bytes
 from .onnx_external import ExternalFiles
 from .onnx_names import names_of
-from .onnx_scopes import Program, Site, text
+from .onnx_scopes import Program, Site, follow, text
 
 MIN_BYTES = 64  # a record and a name cost about as much
 _PARAMETERS = frozenset({"weight", "bias", "norm"})
@@ -104,19 +104,6 @@ def _long_attributes(program: Program) -> Iterator[str]:
             if count >= _LONG:
                 what = f"{count} values in attribute {text(attribute.name)}"
                 yield f"{node.label}: stays in the graph: {what}"
-
-
-def follow(model: Any, path: wire.Path) -> Any:
-    """Return the message of `model` that `path` leads to."""
-    steps = []
-    while path:
-        path, step = path
-        steps.append(step)
-    message = model
-    for number, index in reversed(steps):
-        value = getattr(message, message.DESCRIPTOR.fields_by_number[number].name)
-        message = value if hasattr(value, "DESCRIPTOR") else value[index]
-    return message
 
 
 def _from_inside(parts: Parts, index: int, proto: Any, name: str, use: Use | None) -> Lifted:

@@ -105,6 +105,19 @@ def text(value: str | bytes) -> str:
     return value if isinstance(value, str) else value.decode("utf-8", "backslashreplace")
 
 
+def follow(model: Any, path: wire.Path) -> Any:
+    """Return the message that `path` leads to in an onnx.ModelProto."""
+    steps = []
+    while path:
+        path, step = path
+        steps.append(step)
+    message = model
+    for number, index in reversed(steps):
+        value = getattr(message, message.DESCRIPTOR.fields_by_number[number].name)
+        message = value if hasattr(value, "DESCRIPTOR") else value[index]
+    return message
+
+
 def own_label(proto: Any, index: int) -> str:
     """Return the name of a node, or one made of its operator and place."""
     name = text(proto.name)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from onnx import TensorProto
+from onnx import ModelProto
 
 from dcformat.errors import ConvertError, CorruptError, DcfError
 from dcformat.files import atomic_output
@@ -19,6 +19,7 @@ from dcformat.model import Model, Tensor
 from . import onnx_wire as wire
 from .onnx_data import encode, stored_bytes
 from .onnx_graph import Hole, decode_graph
+from .onnx_scopes import follow
 
 
 def write(model: Model, path: Path) -> None:
@@ -65,10 +66,15 @@ def _check_fit(model: Model, holes: list[Hole], skeleton: bytes) -> None:
     """Raise CorruptError where a hole's tensor has another type or shape than the graph says."""
     found = wire.scan_skeleton(skeleton)
     owners = wire.holders(skeleton, found, [hole.position for hole in holes])
+    try:
+        graph = ModelProto.FromString(skeleton)
+    except Exception as error:  # protobuf's DecodeError, whichever implementation raises it
+        raise CorruptError("the graph is not a ModelProto") from error
     for owner, hole in zip(owners, holes, strict=True):
-        span = found.messages[found.tensors[owner].message]
-        proto = TensorProto.FromString(skeleton[span.start : span.end])
-        tensor = model.tensors[hole.tensor]
+        span, tensor = found.tensors[owner], model.tensors[hole.tensor]
+        proto = follow(graph, span.path)
+        if span.crowded or any(f.number in wire.DATA_FIELDS for f in span.fields):
+            raise CorruptError(f"tensor {tensor.name!r} has data in the graph already")
         if (proto.data_type, tuple(proto.dims)) != (tensor.dtype, tensor.shape):
             raise CorruptError(
                 f"tensor {tensor.name!r} has type {tensor.dtype.name} and shape {tensor.shape}, "

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 import onnx
+from onnx import TensorProto, helper, numpy_helper
+
 from dcformat.converters import read_onnx
 from dcformat.model import Array, Model, Use
-from onnx import TensorProto, helper, numpy_helper
 
 REAL_MODELS = (
     "all_dtypes",

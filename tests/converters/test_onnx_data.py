@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from dcformat.converters import onnx_data as data
 from dcformat.errors import ConvertError
 from dcformat.ids import BITS, NUMPY, WIDTH, DType
 from dcformat.model import Array
-from hypothesis import given
-from hypothesis import strategies as st
 
 FIELDS = {
     data.FLOAT_DATA: "float_data",

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import onnx
 import pytest
-from dcformat.converters import onnx_wire as wire
-from dcformat.errors import ConvertError, CorruptError
 from hypothesis import given
 from hypothesis import strategies as st
 from onnx_models import REAL_MODELS, graph, model_of, numbers, tensor
+
+from dcformat.converters import onnx_wire as wire
+from dcformat.errors import ConvertError, CorruptError
 
 Holes = list[tuple[int, int, bytes]]
 

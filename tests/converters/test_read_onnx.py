@@ -25,6 +25,8 @@ from onnx_models import (
 
 from dcformat.converters import read_onnx
 from dcformat.converters.onnx_graph import decode_graph
+from dcformat.converters.onnx_wire import varint
+from dcformat.converters.write_onnx import serialized
 from dcformat.errors import ConvertError, DcfError
 from dcformat.ids import DType, GraphFormat
 from dcformat.model import Model
@@ -287,8 +289,6 @@ def test_typed_fields_are_lifted_and_put_back_as_they_were(
     model = read_nodes(identity("t"), [proto], tmp_path)
     (lifted,) = model.tensors
     assert (lifted.dtype, lifted.shape) == (dtype, tuple(proto.dims))
-    from dcformat.converters.write_onnx import serialized  # noqa: PLC0415
-
     assert serialized(model) == (tmp_path / "m.onnx").read_bytes()
 
 
@@ -429,11 +429,16 @@ def test_a_missing_file_and_a_folder_are_named(tmp_path: Path) -> None:
 
 
 def test_graphs_nested_too_deep_are_refused(tmp_path: Path) -> None:
-    inner = graph([], [tensor("w", numbers(20))])
+    def nested(number: int, content: bytes) -> bytes:
+        return varint(number << 3 | 2) + varint(len(content)) + content
+
+    content = graph([], [tensor("w", numbers(20))]).SerializeToString()
     for _ in range(60):
-        inner = graph([helper.make_node("If", ["c"], ["y"], then_branch=inner)], [])
+        content = nested(1, nested(5, nested(6, content)))
+    path = tmp_path / "deep.onnx"
+    path.write_bytes(nested(7, content))
     with pytest.raises(ConvertError, match="nested deeper than 100"):
-        read_proto(model_of(inner), tmp_path)
+        read_onnx.read(path)
 
 
 def test_the_reader_looks_at_the_first_bytes() -> None:
