@@ -1,0 +1,87 @@
+"""The vectors under tests/vectors: what they decode to, and how the bad ones fail."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dcformat import decode, native
+from dcformat.canonical import faults
+from dcformat.coded import expand_tensor
+from dcformat.errors import Code, DcfError
+from dcformat.file import File
+from dcformat.ids import Coder
+
+VECTORS = Path(__file__).parent / "vectors"
+GOOD = sorted(p.with_suffix(".dcf") for p in VECTORS.rglob("*.json"))
+BAD = sorted((VECTORS / "invalid").glob("*.dcf"))
+
+
+def name_of(path: Path) -> str:
+    return str(path.relative_to(VECTORS).with_suffix(""))
+
+
+def full_check(decoder: Any, data: bytes) -> Code:
+    """Return the error of opening, checking and decoding everything."""
+    try:
+        opened = decoder.open_file(data)
+        decoder.check_file(opened)
+        for index in range(len(decode.open_file(data).records)):
+            decoder.decode_numbers(opened, index)
+    except DcfError as error:
+        return error.code
+    return Code.OK
+
+
+@pytest.mark.parametrize("path", GOOD, ids=name_of)
+def test_a_valid_vector_decodes_to_its_numbers(path: Path) -> None:
+    file = File(path.read_bytes())
+    wanted = json.loads(path.with_suffix(".json").read_text())["tensors"]
+    assert [row["name"] for row in wanted] == list(file.names)
+    for row in wanted:
+        tensor = file.coded(row["name"])
+        assert (tensor.dtype.name, list(tensor.shape)) == (row["dtype"], row["shape"])
+        assert tensor.number_type().name == row["number_type"]
+        assert tensor.numbers().tobytes().hex() == row["numbers"]
+        elements = row.get("elements", row["numbers"])
+        assert expand_tensor(tensor).tobytes().hex() == elements
+
+
+@pytest.mark.parametrize("path", GOOD, ids=name_of)
+def test_a_valid_vector_is_canonical(path: Path) -> None:
+    assert list(faults(File(path.read_bytes()))) == []
+
+
+@pytest.mark.skipif(not native.AVAILABLE, reason="the C extension is not built")
+@pytest.mark.parametrize("path", GOOD, ids=name_of)
+def test_both_decoders_agree_on_a_valid_vector(path: Path) -> None:
+    data = path.read_bytes()
+    mine, theirs = decode.open_file(data), native.open_file(data)
+    native.check_file(theirs)
+    for index in range(len(mine.records)):
+        if mine.record(index).head.coder != Coder.ZSTD:
+            numbers = decode.decode_numbers(mine, index)
+            assert native.decode_numbers(theirs, index).tobytes() == numbers.tobytes()
+
+
+@pytest.mark.parametrize("path", BAD, ids=name_of)
+def test_an_invalid_vector_gives_the_error_of_its_name(path: Path) -> None:
+    """S6: a typed error, never part of a tensor."""
+    assert full_check(decode, path.read_bytes()) == Code[path.stem.split("-")[0]]
+
+
+@pytest.mark.skipif(not native.AVAILABLE, reason="the C extension is not built")
+@pytest.mark.parametrize("path", BAD, ids=name_of)
+def test_the_c_decoder_gives_the_same_error(path: Path) -> None:
+    assert full_check(native, path.read_bytes()) == Code[path.stem.split("-")[0]]
+
+
+def test_the_vectors_are_those_that_their_program_writes() -> None:
+    command = [sys.executable, str(VECTORS / "make.py"), "--check"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
