@@ -108,13 +108,13 @@ enum dcf_section {
 };
 
 enum dcf_section_flag {
-    DCF_FLAG_CRITICAL = 1,
-    DCF_FLAG_SAFE_TO_COPY = 2
+    DCF_SECTION_FLAG_CRITICAL = 1,
+    DCF_SECTION_FLAG_SAFE_TO_COPY = 2
 };
 
-enum dcf_codec {
-    DCF_CODEC_STORED = 0,
-    DCF_CODEC_ZSTD = 1
+enum dcf_section_codec {
+    DCF_SECTION_CODEC_STORED = 0,
+    DCF_SECTION_CODEC_ZSTD = 1
 };
 
 enum dcf_incompat {

@@ -221,8 +221,11 @@ static int table_field(dcf_tensor *t, uint32_t index, uint32_t stream)
         return DCF_ERR_STRUCTURE;
     }
     entry = dcf_table_entry(t->model, index, &bytes);
+    if (dcf_table_unsupported(entry)) {
+        return DCF_ERR_UNSUPPORTED;
+    }
     if (entry[0] > DCF_TABLE_HUFFMAN_FLAT) {
-        return entry[0] > DCF_TABLE_CODEBOOK ? DCF_ERR_UNSUPPORTED : DCF_ERR_STRUCTURE;
+        return DCF_ERR_STRUCTURE;
     }
     if (entry[1] + (uint32_t)entry[2] >= dcf_stream_alphabet(t, stream)) {
         return DCF_ERR_STRUCTURE;

@@ -85,6 +85,9 @@ DCF_MUST_CHECK int dcf_tables_check(dcf_model *model);
 /* Entry `index` (below model->tables) of TABLES and its size. */
 const uint8_t *dcf_table_entry(const dcf_model *model, uint32_t index, size_t *bytes);
 
+/* An entry of a kind, or a codebook of a type, that is not here. */
+int dcf_table_unsupported(const uint8_t *entry);
+
 /* ---- dcf_record.c ---- */
 
 /* A record while it is read: the fields that are left, the tensor, and its parameters. */

@@ -85,15 +85,15 @@ static int entry_type_check(const uint8_t *entry, int before)
 {
     const uint32_t type = entry[0];
     const uint32_t flags = entry[1];
-    uint32_t expected = DCF_FLAG_SAFE_TO_COPY;
+    uint32_t expected = DCF_SECTION_FLAG_SAFE_TO_COPY;
     if ((int)type <= before || (flags & ~3U)) {
         return DCF_ERR_STRUCTURE;
     }
     if (type == 0 || type > DCF_SECTION_PAYLOAD) {
-        return (flags & DCF_FLAG_CRITICAL) ? DCF_ERR_FEATURE : DCF_OK;
+        return (flags & DCF_SECTION_FLAG_CRITICAL) ? DCF_ERR_FEATURE : DCF_OK;
     }
     if (type <= DCF_SECTION_TABLES || type == DCF_SECTION_PAYLOAD) {
-        expected = DCF_FLAG_CRITICAL;
+        expected = DCF_SECTION_FLAG_CRITICAL;
     }
     return flags == expected ? DCF_OK : DCF_ERR_STRUCTURE;
 }
@@ -105,16 +105,16 @@ static int entry_codec_check(const uint8_t *entry)
     const uint64_t stored = dcf_u64(entry + 16);
     const uint64_t decoded = dcf_u64(entry + 24);
     const int known = type != 0 && type <= DCF_SECTION_PAYLOAD;
-    if (codec == DCF_CODEC_STORED) {
+    if (codec == DCF_SECTION_CODEC_STORED) {
         return decoded == stored ? DCF_OK : DCF_ERR_STRUCTURE;
     }
-    if (known && (codec != DCF_CODEC_ZSTD ||
+    if (known && (codec != DCF_SECTION_CODEC_ZSTD ||
                   (type != DCF_SECTION_NAMES && type != DCF_SECTION_META &&
                    type != DCF_SECTION_GRAPH))) {
         return DCF_ERR_FEATURE;
     }
     /* ceil(decoded / MAX_RATIO), so that nothing can overflow */
-    if (codec == DCF_CODEC_ZSTD &&
+    if (codec == DCF_SECTION_CODEC_ZSTD &&
         (decoded >> 16) + ((decoded & 0xFFFFU) != 0) > stored + DCF_RATIO_SLACK) {
         return DCF_ERR_LIMIT;
     }
@@ -157,7 +157,7 @@ static void entry_keep(dcf_model *model, const uint8_t *entry)
     }
     model->start[type] = (size_t)dcf_u64(entry + 8);
     model->stored[type] = (size_t)dcf_u64(entry + 16);
-    if (entry[2] == DCF_CODEC_ZSTD) {
+    if (entry[2] == DCF_SECTION_CODEC_ZSTD) {
         model->zstd |= (uint32_t)1 << type;
     }
     if (type == DCF_SECTION_PAYLOAD) {

@@ -13,6 +13,22 @@ const uint8_t *dcf_table_entry(const dcf_model *model, uint32_t index, size_t *b
     return section + start;
 }
 
+int dcf_table_unsupported(const uint8_t *entry)
+{
+#ifndef DCF_NO_CODEBOOK
+    if (entry[0] == DCF_TABLE_CODEBOOK) {
+        return dcf_dtype_width(entry[1]) == 0;
+    }
+#endif
+#ifndef DCF_NO_HUFFMAN
+    if (entry[0] <= DCF_TABLE_HUFFMAN_FLAT) {
+        return 0;
+    }
+#endif
+    (void)entry;
+    return 1;
+}
+
 #ifndef DCF_NO_CODEBOOK
 static int codebook_check(const uint8_t *entry, size_t bytes)
 {

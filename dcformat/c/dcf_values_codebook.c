@@ -13,14 +13,14 @@ static int table_field(dcf_tensor *t, uint32_t index)
         return DCF_ERR_STRUCTURE;
     }
     entry = dcf_table_entry(t->model, index, &bytes);
+    if (dcf_table_unsupported(entry)) {
+        return DCF_ERR_UNSUPPORTED;
+    }
     if (entry[0] != DCF_TABLE_CODEBOOK) {
-        return entry[0] > DCF_TABLE_CODEBOOK ? DCF_ERR_UNSUPPORTED : DCF_ERR_STRUCTURE;
+        return DCF_ERR_STRUCTURE;
     }
     t->number = entry[1];
     t->width = (uint8_t)dcf_dtype_width(t->number);
-    if (t->width == 0) {
-        return DCF_ERR_UNSUPPORTED;
-    }
     t->symbols = 1;
     t->alphabet = (uint16_t)(entry[2] + 1U);
     t->levels = entry + 3;
