@@ -11,34 +11,16 @@ The format is defined in `spec/`. Importing this package imports NumPy and zstan
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
-
+# Not one by one when asked for: a module that loads later would replace the function of its name
+# (compress, expand, verify).
+from .api import compress, read, save, verify, write
+from .coded import CodedModel, CodedTensor
 from .errors import ConvertError, CorruptError, DcfError, LimitError, UnsupportedError
+from .expand import expand
+from .file import File, load
+from .model import Model, Tensor
 
 __version__ = "0.1.0"
-
-if TYPE_CHECKING:
-    from .api import compress, read, save, verify, write
-    from .coded import CodedModel, CodedTensor
-    from .expand import expand
-    from .file import File, load
-    from .model import Model, Tensor
-
-_HOME = {
-    "compress": "api",
-    "read": "api",
-    "save": "api",
-    "verify": "api",
-    "write": "api",
-    "CodedModel": "coded",
-    "CodedTensor": "coded",
-    "expand": "expand",
-    "File": "file",
-    "load": "file",
-    "Model": "model",
-    "Tensor": "model",
-}
 
 __all__ = [
     "CodedModel",
@@ -59,10 +41,3 @@ __all__ = [
     "verify",
     "write",
 ]
-
-
-def __getattr__(name: str) -> Any:
-    """Import what is asked for when it is asked for."""
-    if name not in _HOME:
-        raise AttributeError(f"module 'dcformat' has no attribute {name!r}")
-    return getattr(importlib.import_module(f".{_HOME[name]}", __name__), name)

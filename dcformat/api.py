@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from . import formats
+from .checks import Report
 from .coded import CodedModel
+from .compress import Recipe, preset_recipe, with_settings
+from .compress import compress as run_stages
 from .encode import Progress, Settings, encode_model
 from .errors import ConvertError
 from .files import atomic_output
 from .ids import Meta
 from .model import Model
-
-if TYPE_CHECKING:
-    from .checks import Report
-    from .compress import Recipe
+from .verify import verify as run_checks
 
 
 def read(path: str | Path, format: str | None = None) -> Model:
@@ -54,12 +53,8 @@ def compress(
     `settings` are fields of the recipe: bits, prune, target, quantizer … Biases, norms and small
     tensors stay exact in every preset. Raises ConvertError.
     """
-    from . import compress as stages
-
-    recipe = stages.preset_recipe(preset) if isinstance(preset, str) else preset
-    if settings:
-        recipe = replace(recipe, **settings)
-    return stages.compress(model, recipe, progress=progress)
+    recipe = preset_recipe(preset) if isinstance(preset, str) else preset
+    return run_stages(model, with_settings(recipe, **settings), progress=progress)
 
 
 def save(
@@ -97,8 +92,4 @@ def verify(path: str | Path, against: str | Path | None = None, run: bool = Fals
     With `run` both models run in onnxruntime, in child processes. Nothing is raised for what the
     file says: the report does.
     """
-    from .verify import verify as checks
-
-    return checks(path, against=against, run=run)
-
-
+    return run_checks(path, against=against, run=run)

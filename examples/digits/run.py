@@ -37,7 +37,7 @@ def main() -> None:
     (ROOT / FILE).parent.mkdir(parents=True, exist_ok=True)
     run("dcconvert", SOURCE, "-o", FILE)
     run("dcverify", FILE, "--against", SOURCE, "--run")
-    run("dcconvert", FILE, "-o", BACK)
+    run("dcconvert", FILE, "-o", BACK, "--quiet")
 
     with np.load(ROOT / "examples/digits/digits_test.npz") as data:
         images, labels = data["images"], data["labels"]
