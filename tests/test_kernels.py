@@ -81,7 +81,7 @@ def error_by_brute_force(values: Any, weights: Any, k: int) -> float:
             min((best[i] + sums.cost(i, j) for i in range(m - 1, j)), default=np.inf)
             for j in range(n + 1)
         ]
-    return best[n]
+    return float(best[n])
 
 
 def error_of_lloyd(values: Any, weights: Any, k: int) -> float:

@@ -145,7 +145,8 @@ def test_the_report_tells_what_was_done_and_the_largest_error() -> None:
     first = lines[0]
     assert (first.op, first.role, first.parameters) == ("Conv", "weight", 24 * 8 * 9)
     assert (first.done, first.reason) == ("int8 per channel", "")
-    wrong = np.abs(given.tensors[0].data.astype(np.float64) - expand_tensor(coded.tensors[0]))
+    back = expand_tensor(coded.tensors[0]).astype(np.float64)
+    wrong = np.abs(given.tensors[0].data.astype(np.float64) - back)
     assert first.error == float(wrong.max())
     assert lines[1].done == "exact"
 
