@@ -18,7 +18,7 @@ import numpy as np
 from . import frames, pool
 from .coded import Affine, Codebook, CodedModel, CodedTensor, Fixed, Raw
 from .container import write_container
-from .encodings import LAYOUTS, VALUES, coder_huffman, values_codebook
+from .encodings import LAYOUTS, VALUES, values_codebook
 from .errors import Code, ConvertError, error_of
 from .fields import align
 from .forms import Form, Stored, coder_parameters, forms_of, store
@@ -308,7 +308,7 @@ def _record(form: Form, payload_size: int, tables: _Tables) -> tuple[Head, bytes
     values, codebook = stored.plan.values, None
     if isinstance(values, Codebook):
         codebook = tables.of(values_codebook.write_table(values.level, values.levels))
-    named = tuple(tables.of(coder_huffman.write_table(t)) for t in form.tables)
+    named = tuple(tables.of(t.entry) for t in form.tables)
     parameters = LAYOUTS[form.layout].write_params(form.params)
     parameters += VALUES[stored.room].write_params(stored.plan, codebook)
     parameters += coder_parameters(form, named)

@@ -137,7 +137,7 @@ class Form:
 
     def table_size(self) -> int:
         """Return the bytes of own tables in TABLES."""
-        return sum(4 + len(coder_huffman.write_table(t)) for t in set(self.tables))
+        return sum(4 + coder_huffman.entry_size(t) for t in set(self.tables))
 
     def size(self) -> int:
         """Return all bytes that this form costs."""

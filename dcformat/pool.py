@@ -20,6 +20,7 @@ from .ids import Layout, ValuesId
 I64 = npt.NDArray[np.int64]
 MAX_CANDIDATES = 16  #: clusters of a kind that a new member is compared with
 RUN_DIGITS = 2
+ABSENT_BITS = 16  #: price of a symbol that a table lacks
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,10 +50,14 @@ class Cluster:
     low: int
     high: int
     members: list[Unit] = field(default_factory=list)
+    cost: int = 0
+    made: Table | None = None
 
     def table(self) -> Table:
         """Return the table for all members, in symbols from `low`."""
-        return _table(self.counts, self.digits, self.low, self.high)
+        if self.made is None:
+            self.made = _table(self.counts, self.digits, self.low, self.high)
+        return self.made
 
 
 def _symbol_counts(counts: I64, digits: I64, low: int, high: int) -> I64:
@@ -73,7 +78,7 @@ def _cost(counts: I64, digits: I64, low: int, high: int) -> int:
     """Return the bits of symbols and table."""
     symbols = _symbol_counts(counts, digits, low, high)
     table = tables_of(symbols[None])[0]
-    return bit_cost(symbols, table) + 8 * (4 + len(coder_huffman.write_table(table)))
+    return bit_cost(symbols, table) + 8 * (4 + coder_huffman.entry_size(table))
 
 
 def units_of(tensor: int, form: Form) -> list[Unit]:
@@ -122,9 +127,9 @@ def cluster(units: list[Unit]) -> list[Cluster]:
         of_kind = clusters.setdefault(unit.kind, [])
         best = _best_cluster(of_kind[:MAX_CANDIDATES], unit)
         if best is None:
-            of_kind.append(
-                Cluster(unit.kind, unit.counts, unit.digits, unit.low, unit.high, [unit])
-            )
+            alone = Cluster(unit.kind, unit.counts, unit.digits, unit.low, unit.high, [unit])
+            alone.cost = _cost(unit.counts, unit.digits, unit.low, unit.high)
+            of_kind.append(alone)
         else:
             _join(best, unit)
     return [c for kind in sorted(clusters) for c in clusters[kind]]
@@ -135,24 +140,23 @@ def _best_cluster(candidates: list[Cluster], unit: Unit) -> Cluster | None:
     best, saved = None, 0
     for candidate in candidates:
         merged = _merged(candidate, unit)
-        if merged is None or _loss(candidate, unit) > own:
+        if merged is None or _price(candidate, unit) > 2 * own:
             continue
-        alone = _cost(candidate.counts, candidate.digits, candidate.low, candidate.high)
-        gain = own + alone - _cost(*merged)
+        gain = own + candidate.cost - _cost(*merged)
         if gain > saved:
             best, saved = candidate, gain
     return best
 
 
-def _loss(candidate: Cluster, unit: Unit) -> int:
-    """Return roughly the bits that the unit loses under the candidate's frequencies."""
-    mine = np.concatenate([unit.counts, unit.digits]).astype(np.float64)
-    both = mine + np.concatenate([candidate.counts, candidate.digits])
-    used = mine > 0
-    loss = mine[used] * (
-        np.log2(mine[used] / mine.sum()) - np.log2(both[used] / both.sum())
-    )
-    return int(loss.sum())  # only rules out; what joins is decided on exact bits
+def _price(candidate: Cluster, unit: Unit) -> int:
+    """Return the bits of the unit's symbols under the candidate's table, absent ones dear."""
+    table = candidate.table().lengths
+    lengths = np.where(table == coder_huffman.UNUSED, ABSENT_BITS, table).astype(np.int64)
+    prices = np.full(256, ABSENT_BITS, np.int64)
+    size = candidate.high - candidate.low + 1
+    prices[candidate.low : candidate.high + 1] = lengths[:size]
+    digits = lengths[size : size + RUN_DIGITS]
+    return int((unit.counts * prices).sum() + (unit.digits[: len(digits)] * digits).sum())
 
 
 def _merged(candidate: Cluster, unit: Unit) -> tuple[I64, I64, int, int] | None:
@@ -168,6 +172,8 @@ def _join(target: Cluster, unit: Unit) -> None:
     target.digits = target.digits + unit.digits
     target.low, target.high = min(target.low, unit.low), max(target.high, unit.high)
     target.members.append(unit)
+    target.made = None
+    target.cost = _cost(target.counts, target.digits, target.low, target.high)
 
 
 def share(huffman: list[Form | None], other: list[Form]) -> list[Form]:
@@ -239,7 +245,7 @@ def _leaving(shared: dict[int, Form], clusters: list[Cluster], other: list[Form]
     leaving = set()
     for index, form in shared.items():
         tables = sum(
-            -(-(4 + len(coder_huffman.write_table(table))) // users.get((index, s), 1))
+            -(-(4 + coder_huffman.entry_size(table)) // users.get((index, s), 1))
             for s, table in enumerate(form.tables)
         )
         size = form.payload_size() + form.parameter_size() + tables

@@ -40,6 +40,11 @@ class Table:
         return kernels.canonical_codes(np.where(self.lengths == UNUSED, 0, self.lengths))
 
     @cached_property
+    def entry(self) -> bytes:
+        """The smallest entry of TABLES."""
+        return write_table(self)
+
+    @cached_property
     def lookup(self) -> list[tuple[int, int]]:
         """(symbol, length) for each value of the next 12 bits."""
         used = np.flatnonzero(self.lengths != UNUSED)
@@ -138,6 +143,20 @@ def write_table(table: Table) -> bytes:
         forms = [(TableKind.HUFFMAN_FLAT, b"")]
     kind, data = min(forms, key=lambda form: (len(form[1]), form[0]))
     return struct.pack("<BBB", kind, first, count - 1) + data
+
+
+def entry_size(table: Table) -> int:
+    """Return len(write_table(table)), without writing it."""
+    used = np.flatnonzero(table.lengths != UNUSED)
+    span = table.lengths[used[0] : used[-1] + 1].astype(np.int64)
+    if len(span) & (len(span) - 1) == 0 and (span == len(span).bit_length() - 1).all():
+        return 3
+    lengths = span[span != UNUSED]
+    steps = 2 * np.diff(lengths, prepend=lengths[0])
+    steps = np.where(steps < 0, 1 - steps, steps)
+    zeros = np.frexp(steps + 1.0)[1] - 1  # of the Exp-Golomb codes
+    bits = int((2 * zeros + 1).sum()) + 3 * (len(span) - len(lengths))
+    return 3 + min(1 + (bits + 7) // 8, (len(span) + 1) // 2)
 
 
 def _nibbles(span: list[int]) -> bytes:

@@ -127,6 +127,7 @@ def test_every_table_is_read_back_and_is_the_smallest_of_its_kinds(counts: list[
     table = coder_huffman.table_of(full)
     entry = coder_huffman.write_table(table)
     assert coder_huffman.parse_table(memoryview(entry), "").lengths.tolist() == table.lengths.tolist()
+    assert coder_huffman.entry_size(table) == len(entry)
     used = table.lengths[table.lengths != coder_huffman.UNUSED]
     assert len(entry) <= 3 + (int(np.ptp(np.flatnonzero(full))) + 2) // 2
     assert len(used) == np.count_nonzero(full)
