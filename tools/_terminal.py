@@ -13,7 +13,7 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from types import FrameType
@@ -83,8 +83,8 @@ def describe(error: BaseException, file: str = "") -> str:
     else:
         place = ""
         reason = f"internal error: {type(error).__name__}: {error}; please report it"
-    if file and place.startswith(file):
-        place = place[len(file) :].removeprefix(" / ").removeprefix(": ")
+    if file and (place == file or place.startswith(f"{file} / ")):
+        place = place[len(file) :].removeprefix(" / ")
     return safe_name(": ".join(part for part in (file, place, reason) if part))
 
 
@@ -130,19 +130,25 @@ class Talk:
             print(json.dumps(value, indent=2, allow_nan=False), file=out)
 
 
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Leave it to the error boundary; rich would end the process without a word."""
+        raise BrokenPipeError
+
+
 def console(stream: TextIO) -> Console:
     """Return a console on `stream` that takes no markup, emoji codes or highlights from text."""
-    return Console(file=stream, markup=False, emoji=False, highlight=False)
+    return _Console(file=stream, markup=False, emoji=False, highlight=False)
 
 
 class Command(click.Command):
     """A click command that returns its exit code and never shows a traceback by itself."""
 
-    def main(self, *args: Any, **extra: Any) -> Any:
+    def main(self, args: Sequence[str] | None = None, *_: Any, **extra: Any) -> Any:
         """Run the command and leave the process with one of this module's exit codes."""
-        extra["standalone_mode"] = False
+        extra |= {"standalone_mode": False, "prog_name": self.name}
         try:
-            status = super().main(*args, **extra)
+            status = super().main(args, **extra)
         except click.UsageError as error:
             error.show()
             status = USAGE

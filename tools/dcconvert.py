@@ -31,7 +31,6 @@ Exit codes: 0 done; 1 an error; 2 usage; 130 interrupted.
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import Any
 
@@ -51,7 +50,9 @@ _LOSSY_OPTIONS = ("preset", "bits", "prune", "quantizer", "recipe")
 _DCF_OPTIONS = ("target", "prefer", "row_access", "no_names", "no_graph")
 
 
-@click.command(cls=terminal.Command, context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(
+    "dcconvert", cls=terminal.Command, context_settings={"help_option_names": ["-h", "--help"]}
+)
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
 @click.option("-o", "--output", required=True, help="File to write, FOLDER/, or - for stdout.")
 @click.option("--from", "source_format", metavar="FORMAT", help="What the inputs are, by name.")
@@ -163,7 +164,7 @@ def _check_options(ctx: click.Context, jobs: list[Job]) -> None:
         _refuse(
             given, _LOSSY_OPTIONS, "changes weights, and those of a .dcf are never quantized again"
         )
-    if any(job.output == STANDARD for job in jobs) and os.isatty(sys.stdout.fileno()):
+    if sys.stdout.isatty() and any(job.output == STANDARD for job in jobs):
         raise click.UsageError("standard output is a terminal: send it to a file or a pipe")
 
 
@@ -171,3 +172,7 @@ def _refuse(given: list[str], options: tuple[str, ...], why: str) -> None:
     for name in options:
         if name in given:
             raise click.UsageError(f"--{name.replace('_', '-')} {why}")
+
+
+if __name__ == "__main__":
+    main()

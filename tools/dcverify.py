@@ -36,7 +36,9 @@ _MARKS = {OK: ("ok  ", "green"), NO: ("FAIL", "bold red")}
 _WORST = ("ok", "failed", "error")
 
 
-@click.command(cls=terminal.Command, context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(
+    "dcverify", cls=terminal.Command, context_settings={"help_option_names": ["-h", "--help"]}
+)
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @click.option(
     "--against", metavar="SOURCE", help="The model the file was made from: compare with it."
@@ -128,3 +130,7 @@ def _print(talk: Talk, file: str, report: Report) -> None:
 def _line(check: Check) -> Text:
     mark, style = _MARKS.get(check.status, ("skip", "yellow"))
     return Text.assemble("  ", (mark, style), f"  {check.name:<12}  {safe_name(check.detail)}")
+
+
+if __name__ == "__main__":
+    main()
