@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, TypeVar
 
 from .errors import ConvertError
 from .model import Model
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 GROUP = "dcformat.converters"
 
@@ -37,8 +39,13 @@ class Writer:
     write: Callable[..., None]
 
 
+Kind = TypeVar("Kind", Reader, Writer)
+
+
 def known(verb: str) -> dict[str, EntryPoint]:
     """Return the entry points of `verb` ("read" or "write") by format, names sorted."""
+    from importlib.metadata import entry_points  # noqa: PLC0415 - a third of importing dcformat
+
     found = {e.name: e for e in entry_points(group=GROUP) if e.name.startswith(f"{verb}-")}
     return {name.split("-", 1)[1]: found[name] for name in sorted(found)}
 
@@ -53,20 +60,22 @@ def writer_for(path: Path, format: str | None = None) -> Writer:
     return _pick("write", path, format, Writer)
 
 
-def _pick(verb: str, path: Path, format: str | None, kind: type[Any]) -> Any:
+def _pick(verb: str, path: Path, format: str | None, kind: type[Kind]) -> Kind:
     names = known(verb)
     if format is not None:
         if format not in names:
             raise ConvertError(
                 f"unknown format {format!r}; can {verb}: {', '.join(names)}", place=str(path)
             )
-        return names[format].load()
+        named: Kind = names[format].load()
+        return named
     suffix = path.suffix.lower()
     for entry in names.values():
         converter = entry.load()
-        if isinstance(converter, kind) and suffix in converter.suffixes:  # type: ignore[attr-defined]
+        if isinstance(converter, kind) and suffix in converter.suffixes:
             return converter
+    known_formats = ", ".join(names)
     raise ConvertError(
-        f"no converter can {verb} files named *{suffix or path.name}; can {verb}: {', '.join(names)}",
+        f"no converter can {verb} files named *{suffix or path.name}; can {verb}: {known_formats}",
         place=str(path),
     )
