@@ -105,7 +105,7 @@ def text(value: str | bytes) -> str:
     return value if isinstance(value, str) else value.decode("utf-8", "backslashreplace")
 
 
-def follow(model: Any, path: wire.Path) -> Any:
+def follow(model: Any, path: Path) -> Any:
     """Return the message that `path` leads to in an onnx.ModelProto."""
     steps = []
     while path:

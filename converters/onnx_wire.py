@@ -108,7 +108,7 @@ class Scan:
     tensors: list[Found]
 
 
-@dataclass
+@dataclass(slots=True)
 class _Frame:
     kind: Kind
     step: tuple[int, int]
@@ -116,7 +116,7 @@ class _Frame:
     start: int
     end: int
     index: int = -2  # of its Message; -2: not recorded yet
-    path: Path | None = None
+    path: Path = ()
     counts: dict[int, int] = field(default_factory=dict)
     fields: list[Field] = field(default_factory=list)
     crowded: bool = False
@@ -128,7 +128,7 @@ def scan(source: bytes) -> Scan:
     Raises ConvertError naming the byte where the bytes cannot be a ModelProto.
     """
     result = Scan([], [])
-    frames = [_Frame(Kind.MODEL, (0, 0), 0, 0, len(source), index=-1, path=())]
+    frames = [_Frame(Kind.MODEL, (0, 0), 0, 0, len(source), index=-1)]
     position = 0
     while frames:
         frame = frames[-1]
@@ -172,16 +172,16 @@ def _keep(frame: _Frame, found: Field) -> None:
 def _record_tensor(frames: list[_Frame], result: Scan) -> None:
     if len(result.tensors) >= MAX_TENSORS:
         raise ConvertError(f"more than {MAX_TENSORS} tensors")
-    for outer, inner in pairwise(frames):
-        if inner.index == -2:
-            inner.index = len(result.messages)
-            result.messages.append(Message(outer.index, inner.prefix, inner.start, inner.end))
-        if inner.path is None and inner.kind is not Kind.TENSOR:
-            inner.path = (outer.path, inner.step)
+    new = len(frames) - 1
+    while frames[new - 1].index == -2:
+        new -= 1
+    for outer, inner in pairwise(frames[new - 1 :]):
+        inner.index = len(result.messages)
+        inner.path = (outer.path, inner.step)
+        result.messages.append(Message(outer.index, inner.prefix, inner.start, inner.end))
     tensor = frames[-1]
-    parent = frames[-2].path or ()
     result.tensors.append(
-        Found(parent, tensor.step, tensor.index, tuple(tensor.fields), tensor.crowded)
+        Found(frames[-2].path, tensor.step, tensor.index, tuple(tensor.fields), tensor.crowded)
     )
 
 

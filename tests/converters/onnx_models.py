@@ -6,10 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from dcformat.converters import onnx_data as data
 from dcformat.converters import read_onnx
+from dcformat.ids import BITS, NUMPY, WIDTH, DType
 from dcformat.model import Array, Model, Use
 
 REAL_MODELS = (
@@ -42,14 +45,44 @@ REAL_MODELS = (
 EXTERNAL_MODELS = ("conv_qdq_external_ini", "external_data_offset")
 
 
-def numbers(*shape: int) -> Array:
+TYPED = {
+    DType.FLOAT: data.FLOAT_DATA,
+    DType.COMPLEX64: data.FLOAT_DATA,
+    DType.DOUBLE: data.DOUBLE_DATA,
+    DType.COMPLEX128: data.DOUBLE_DATA,
+    DType.INT64: data.INT64_DATA,
+    DType.UINT32: data.UINT64_DATA,
+    DType.UINT64: data.UINT64_DATA,
+}
+ENCODINGS = [(d, data.RAW_DATA) for d in DType] + [
+    (d, TYPED.get(d, data.INT32_DATA)) for d in DType
+]
+
+
+def every_pattern(dtype: DType) -> Array:
+    """Elements of `dtype`: all bit patterns of small types, many of large ones, NaNs included."""
+    if dtype is DType.BOOL:
+        return np.array([True, False, True, True, False])
+    if BITS[dtype] < 8:
+        patterns = np.arange(1 << BITS[dtype], dtype=np.uint8).repeat(2)[:-1]
+        if NUMPY[dtype] == "i1":
+            sign = 1 << (BITS[dtype] - 1)
+            patterns = (patterns ^ np.uint8(sign)) - np.uint8(sign)
+        return np.asarray(patterns).view(NUMPY[dtype])
+    rng = np.random.default_rng(int(dtype))
+    if WIDTH[dtype] <= 2:
+        return np.arange(1 << 8 * WIDTH[dtype]).astype(f"<u{WIDTH[dtype]}").view(NUMPY[dtype])
+    return np.frombuffer(rng.bytes(WIDTH[dtype] * 500), NUMPY[dtype])
+
+
+def numbers(*shape: int) -> npt.NDArray[np.float32]:
     """Return float32 numbers that all differ."""
     size = int(np.prod(shape))
-    return (np.arange(size, dtype=np.float32) / 7 - 3).reshape(shape)
+    return np.asarray(np.arange(size) / 7 - 3, np.float32).reshape(shape)
 
 
-def tensor(name: str, data: Array) -> Any:
-    return numpy_helper.from_array(np.ascontiguousarray(data), name)
+def tensor(name: str, elements: Array) -> Any:
+    return numpy_helper.from_array(np.ascontiguousarray(elements), name)
 
 
 def value(name: str, *shape: int | str, kind: int = TensorProto.FLOAT) -> Any:
@@ -93,9 +126,9 @@ def use_in(model: Model, name: str) -> tuple[str, int | None, tuple[int, ...] | 
 def raw_tensor(name: str, kind: int, dims: tuple[int, ...], **fields: Any) -> Any:
     """Return a TensorProto with exactly these data fields."""
     proto = onnx.TensorProto(name=name, data_type=kind, dims=dims)
-    for key, data in fields.items():
+    for key, content in fields.items():
         if key == "raw_data":
-            proto.raw_data = data
+            proto.raw_data = content
         else:
-            getattr(proto, key).extend(data)
+            getattr(proto, key).extend(content)
     return proto

@@ -7,11 +7,11 @@ import onnx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from onnx_models import ENCODINGS, every_pattern
 
 from dcformat.converters import onnx_data as data
 from dcformat.errors import ConvertError
-from dcformat.ids import BITS, NUMPY, WIDTH, DType
-from dcformat.model import Array
+from dcformat.ids import BITS, NUMPY, DType
 
 FIELDS = {
     data.FLOAT_DATA: "float_data",
@@ -21,34 +21,6 @@ FIELDS = {
     data.DOUBLE_DATA: "double_data",
     data.UINT64_DATA: "uint64_data",
 }
-TYPED = {
-    DType.FLOAT: data.FLOAT_DATA,
-    DType.COMPLEX64: data.FLOAT_DATA,
-    DType.DOUBLE: data.DOUBLE_DATA,
-    DType.COMPLEX128: data.DOUBLE_DATA,
-    DType.INT64: data.INT64_DATA,
-    DType.UINT32: data.UINT64_DATA,
-    DType.UINT64: data.UINT64_DATA,
-}
-ENCODINGS = [(d, data.RAW_DATA) for d in DType] + [
-    (d, TYPED.get(d, data.INT32_DATA)) for d in DType
-]
-
-
-def every_pattern(dtype: DType) -> Array:
-    """Elements of `dtype`: all bit patterns of small types, many of large ones, NaNs included."""
-    if dtype is DType.BOOL:
-        return np.array([True, False, True, True, False])
-    if BITS[dtype] < 8:
-        patterns = np.arange(1 << BITS[dtype], dtype=np.uint8).repeat(2)[:-1]
-        if NUMPY[dtype] == "i1":
-            sign = 1 << (BITS[dtype] - 1)
-            return ((patterns ^ np.uint8(sign)) - np.uint8(sign)).view(np.int8)
-        return patterns
-    rng = np.random.default_rng(int(dtype))
-    if WIDTH[dtype] <= 2:
-        return np.arange(1 << 8 * WIDTH[dtype]).astype(f"<u{WIDTH[dtype]}").view(NUMPY[dtype])
-    return np.frombuffer(rng.bytes(WIDTH[dtype] * 500), NUMPY[dtype])
 
 
 @pytest.mark.parametrize(("dtype", "field"), ENCODINGS)
@@ -70,7 +42,10 @@ def test_the_onnx_package_reads_the_same_elements(dtype: DType, field: int) -> N
     prefix = bytes([field << 3 | 2]) + _varint(size)
     proto = onnx.TensorProto.FromString(head + prefix + payload)
     assert [d.name for d, _ in proto.ListFields()][-1] == FIELDS[field]
-    theirs = onnx.numpy_helper.to_array(proto)
+    try:
+        theirs = onnx.numpy_helper.to_array(proto)
+    except (KeyError, TypeError):
+        pytest.skip(f"onnx {onnx.__version__} cannot read {dtype.name} in {FIELDS[field]}")
     mine = elements if theirs.dtype.itemsize == elements.itemsize else elements.view(theirs.dtype)
     if BITS[dtype] < 8:
         mask = np.uint8((1 << BITS[dtype]) - 1)

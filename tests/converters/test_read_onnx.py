@@ -11,8 +11,10 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 from onnx_models import (
+    ENCODINGS,
     EXTERNAL_MODELS,
     REAL_MODELS,
+    every_pattern,
     graph,
     model_of,
     numbers,
@@ -24,6 +26,7 @@ from onnx_models import (
 )
 
 from dcformat.converters import read_onnx
+from dcformat.converters.onnx_data import encode
 from dcformat.converters.onnx_graph import decode_graph
 from dcformat.converters.onnx_wire import varint
 from dcformat.converters.write_onnx import serialized
@@ -289,6 +292,19 @@ def test_typed_fields_are_lifted_and_put_back_as_they_were(
     model = read_nodes(identity("t"), [proto], tmp_path)
     (lifted,) = model.tensors
     assert (lifted.dtype, lifted.shape) == (dtype, tuple(proto.dims))
+    assert serialized(model) == (tmp_path / "m.onnx").read_bytes()
+
+
+@pytest.mark.parametrize(("dtype", "field"), ENCODINGS)
+def test_every_type_is_lifted_from_every_encoding(dtype: DType, field: int, tmp_path: Path) -> None:
+    elements = np.tile(every_pattern(dtype), 64)
+    payload = encode(field, dtype, elements)
+    head = raw_tensor("t", int(dtype), (2, elements.size // 2)).SerializeToString()
+    data = varint(field << 3 | 2) + varint(len(payload)) + payload
+    model = read_nodes([], [onnx.TensorProto.FromString(head + data)], tmp_path)
+    (lifted,) = model.tensors
+    assert (lifted.dtype, lifted.shape) == (dtype, (2, elements.size // 2))
+    assert lifted.data.tobytes() == elements.tobytes()
     assert serialized(model) == (tmp_path / "m.onnx").read_bytes()
 
 
