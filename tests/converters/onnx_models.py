@@ -132,3 +132,11 @@ def raw_tensor(name: str, kind: int, dims: tuple[int, ...], **fields: Any) -> An
         else:
             getattr(proto, key).extend(content)
     return proto
+
+
+def constant(name: str, proto: Any) -> Any:
+    return helper.make_node("Constant", [], [name], value=proto)
+
+
+def identity(*names: str) -> list[Any]:
+    return [helper.make_node("Identity", [name], [f"{name}_{i}"]) for i, name in enumerate(names)]
