@@ -44,7 +44,7 @@ class Settings:
     `min_elements`: smaller tensors stay exact.
     """
 
-    method: str = ""
+    method: str = "int8"
     bits: int | None = None
     prune: float = 0.0
     quantizer: str = "uniform"
@@ -71,6 +71,7 @@ class Recipe(Settings):
     Raises ConvertError if a setting is unknown, out of range or contradicts another.
     """
 
+    method: str = ""
     preset: str = "int8"
     target: str = ""
     rules: tuple[Rule, ...] = ()

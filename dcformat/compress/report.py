@@ -40,7 +40,7 @@ class Line:
 
     @property
     def left_alone(self) -> bool:
-        """Tell whether this is a weight, or an unused constant, that no preset changed."""
+        """Tell whether every bit of the tensor was kept; `reason` says why."""
         return bool(self.reason)
 
 
