@@ -13,6 +13,8 @@ import dcformat
 from dcformat.ids import MAGIC, Meta
 from dcformat.tools.dcconvert import main
 
+pytest_plugins = ["command_fixtures"]
+
 
 def parsed(run: Any, *arguments: object) -> dict[str, Any]:
     result = run("dcconvert", *arguments, "--json")

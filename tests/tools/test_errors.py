@@ -16,6 +16,8 @@ import pytest
 from dcformat.tools import dcconvert
 from dcformat.tools._convert import Outcome
 
+pytest_plugins = ["command_fixtures"]
+
 
 def check_one_line(result: Any, command: str, *words: str) -> None:
     """Check exit code 1 and one line on stderr with the command's name and these words."""

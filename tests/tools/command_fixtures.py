@@ -1,4 +1,7 @@
-"""A small network that every test of the commands may write to its own folder."""
+"""What the tests of the commands share: a small network, and two ways to run a command.
+
+A module of fixtures, for `pytest_plugins`; a second conftest.py would hide the first one.
+"""
 
 from __future__ import annotations
 
