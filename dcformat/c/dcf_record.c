@@ -196,6 +196,7 @@ static int layout_fields(dcf_record *r)
         return dcf_run_fields(r);
     }
 #endif
+    (void)r;
     return DCF_OK;
 }
 

@@ -74,6 +74,7 @@ static int entry_check(const uint8_t *entry, size_t bytes)
         return dcf_huffman_entry_check(entry, bytes);
     }
 #endif
+    (void)entry;
     (void)bytes;
     return DCF_OK;
 }

@@ -25,14 +25,13 @@ UNUSED = 255
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """Code lengths of symbols 0 to 255, UNUSED for those not in use; 0 for a lone symbol."""
+    """Code lengths of symbols 0 to 255, UNUSED for those not in use; 0 for a lone symbol.
+
+    `last` is the last symbol of the range that the table spans.
+    """
 
     lengths: Lengths
-
-    @cached_property
-    def last(self) -> int:
-        """The last symbol in use."""
-        return int(np.flatnonzero(self.lengths != UNUSED)[-1])
+    last: int
 
     @cached_property
     def codes(self) -> npt.NDArray[np.uint16]:
@@ -60,7 +59,9 @@ class Table:
 def table_of(counts: npt.NDArray[np.int64]) -> Table:
     """Return the canonical table for symbol counts (256,); at least one is not zero."""
     lengths = kernels.code_lengths(counts)
-    return Table(np.where(counts > 0, lengths, UNUSED).astype(np.uint8))
+    return Table(
+        np.where(counts > 0, lengths, UNUSED).astype(np.uint8), int(np.flatnonzero(counts)[-1])
+    )
 
 
 def parse_table(entry: memoryview, place: str) -> Table:
@@ -80,13 +81,17 @@ def parse_table(entry: memoryview, place: str) -> Table:
         used = lengths[lengths != UNUSED].astype(np.int64)
         filled = int((FULL >> used).sum())
         fields.need(filled == FULL, f"code fills {filled} of {FULL}", Code.CODE)
-    return Table(lengths)
+    return Table(lengths, first + count - 1)
 
 
 def _parse_nibbles(fields: Fields, count: int) -> list[int]:
-    data = fields.take((count + 1) // 2)
-    nibbles = [n for byte in data for n in (byte & 15, byte >> 4)]
-    fields.need(max(nibbles[:count]) <= MAX_CODE_BITS, "code length above 12", Code.CODE)
+    size = (count + 1) // 2
+    there = fields.data[fields.pos : fields.pos + size]
+    nibbles = [n for byte in there for n in (byte & 15, byte >> 4)]
+    # symbol by symbol: a length that is there and wrong comes before one that is missing
+    good = max(nibbles[:count], default=0) <= MAX_CODE_BITS
+    fields.need(good, "code length above 12", Code.CODE)
+    fields.take(size)
     fields.need(not any(nibbles[count:]), "spare half byte", Code.PADDING)
     return [n or UNUSED for n in nibbles[:count]]
 
