@@ -1,9 +1,10 @@
 """Sizes and decoding speed against peers, on real models: `python bench/run.py [MODEL.onnx ...]`.
 
 Without arguments: the example network, and every .onnx in the folder that DCFORMAT_DATA names.
-Sizes are bytes and the same everywhere. Speeds are measured in this run, on one thread, best of
-seven; only their ratio says something about another machine. zstd stands for "the same numbers,
-compressed as one blob": it has no names, no rows and no checksums to carry.
+Sizes are bytes and the same everywhere: the source or .dcf file, what of it stands for the numbers
+(records, tables and payload), and those numbers as one blob in the peers' hands, which then carry
+no names, scales, rows or checksums. Speeds are measured in this run, on one thread, best of
+seven, CRCs compared; only their ratio says something about another machine.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ import zstandard
 import dcformat
 from dcformat import native
 from dcformat.coded import CodedModel
+from dcformat.container import parse_container
 from dcformat.encode import Settings, encode_model
+from dcformat.ids import Section
 
 DIGITS = Path(__file__).resolve().parents[1] / "examples" / "digits" / "digits.onnx"
 PRESETS = {"lossless": "host", "int8": "mcu", "deep": "mcu"}
@@ -37,6 +40,13 @@ if importlib.util.find_spec("brotli"):
 def numbers_of(coded: CodedModel) -> bytes:
     """Return the decoded numbers of all tensors, one after the other."""
     return b"".join(tensor.numbers().tobytes() for tensor in coded.tensors)
+
+
+def size_of_numbers(data: bytes) -> int:
+    """Return the bytes of a file that its numbers need."""
+    container = parse_container(data)
+    needed = (Section.RECORDS, Section.TABLES, Section.PAYLOAD)
+    return sum(len(container.stored(section)) for section in needed)
 
 
 def best_time(action: Callable[[], object]) -> float:
@@ -60,16 +70,17 @@ def sizes(path: Path) -> dict[str, CodedModel]:
     source = path.read_bytes()
     model = dcformat.read(path)
     coded = {preset: dcformat.compress(model, preset) for preset in PRESETS}
-    row(path.stem, "source", len(source), [len(peer(source)) for peer in PEERS.values()])
+    row(path.stem, "source", [len(source), ""], source)
     for preset, target in PRESETS.items():
         data = encode_model(coded[preset], Settings(target=target))
-        numbers = numbers_of(coded[preset])
-        row("", preset, len(data), [len(peer(numbers)) for peer in PEERS.values()])
+        row("", preset, [len(data), size_of_numbers(data)], numbers_of(coded[preset]))
     return coded
 
 
-def row(name: str, what: str, size: int, others: list[int]) -> None:
-    print(f"{name:32}{what:10}{size:10}", *(f"{other:10}" for other in others))
+def row(name: str, what: str, own: list[object], blob: bytes) -> None:
+    """Print sizes of our own and what each peer makes of `blob`."""
+    cells = own + [len(peer(blob)) for peer in PEERS.values()]
+    print(f"{name:36}{what:10}", *(f"{cell:>10}" for cell in cells))
 
 
 def speed(name: str, coded: CodedModel, target: str) -> None:
@@ -80,7 +91,7 @@ def speed(name: str, coded: CodedModel, target: str) -> None:
     ours = best_time(lambda: decode_all(data, len(coded.tensors)))
     peer = best_time(lambda: zstandard.ZstdDecompressor().decompress(frame))
     rates = [len(numbers) / seconds / 1e6 for seconds in (ours, peer)]
-    print(f"{name:32}{rates[0]:10.0f} {rates[1]:10.0f} {rates[0] / rates[1]:10.2f}")
+    print(f"{name:36}{rates[0]:10.0f} {rates[1]:10.0f} {rates[0] / rates[1]:10.2f}")
 
 
 def main() -> None:
@@ -88,9 +99,9 @@ def main() -> None:
     if not paths:
         folder = os.environ.get("DCFORMAT_DATA")
         paths = [DIGITS, *sorted(Path(folder).glob("onnx/*.onnx"))] if folder else [DIGITS]
-    print(f"{'bytes: file, then its numbers by':42}{'.dcf':>10}", *(f"{p:>10}" for p in PEERS))
+    print(f"{'bytes':46}", *(f"{title:>10}" for title in ("file", "numbers", *PEERS)))
     coded = {path.stem: sizes(path) for path in paths}
-    print(f"\n{'MB/s of int8 numbers decoded':32}{'C core':>10} {'zstd':>10} {'ratio':>10}")
+    print(f"\n{'MB/s of int8 numbers decoded':36}{'C core':>10} {'zstd':>10} {'ratio':>10}")
     for name, presets in coded.items():
         if numbers_of(presets["int8"]):
             speed(name, presets["int8"], "mcu")
