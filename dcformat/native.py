@@ -7,6 +7,7 @@ Same signatures, numbers and error codes as dcformat/decode.py. The extension is
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -15,9 +16,8 @@ from .errors import Code, DcfError, error_of
 from .ids import NUMPY, DType
 from .model import Array
 
-_core: Any
 try:
-    from . import _core
+    _core: Any = import_module("dcformat._core")
 except ImportError:
     _core = None
 

@@ -1,0 +1,193 @@
+/* See exercise.h. Run under AddressSanitizer and UndefinedBehaviorSanitizer, it looks for what
+ * spec/SECURITY.md promises: S1 (reads), S2 (writes), S4 (ends), S6 (numbers or an error).
+ */
+#include "exercise.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "dcf.h"
+
+enum { BYTES_MOST = 1 << 20, TENSORS_MOST = 200, LAYERS_MOST = 20 };
+
+static void note(FILE *log, const char *what, unsigned long index, int status, unsigned long more)
+{
+    if (log) {
+        fprintf(log, "%s %lu %d %lu\n", what, index, status, more);
+    }
+}
+
+static void *memory(size_t bytes)
+{
+    void *p = malloc(bytes ? bytes : 1);
+    if (!p) {
+        abort();
+    }
+    return p;
+}
+
+/* Decode by a cursor, some bytes at a time. */
+static int by_cursor(const dcf_tensor *t, uint8_t *out, size_t bytes)
+{
+    dcf_cursor cursor;
+    size_t at = 0;
+    size_t step = 1;
+    size_t got = 0;
+    int status = dcf_cursor_init(&cursor, t, 0);
+    while (status == DCF_OK && at < bytes) {
+        const size_t room = step * t->width < bytes - at ? step * t->width : bytes - at;
+        status = dcf_cursor_next(&cursor, out + at, room, &got);
+        at += got * t->width;
+        step = step % 37 + 5;
+        if (status == DCF_OK && got == 0) {
+            return DCF_ERR_ARGUMENT; /* ended early */
+        }
+    }
+    if (status == DCF_OK) {
+        status = dcf_cursor_next(&cursor, out, 0, &got);
+    }
+    return status;
+}
+
+/* Decode by rows in two parts; what is read twice must be the same. */
+static int by_rows(const dcf_tensor *t, uint8_t *out)
+{
+    const size_t half = t->rows / 3;
+    const size_t first = t->elements ? half * t->columns * t->width : 0;
+    const size_t all = t->elements * t->width;
+    int status = dcf_rows(t, half, t->rows - half, out + first, all - first);
+    if (status == DCF_OK) {
+        status = dcf_rows(t, 0, half, out, first);
+    }
+    return status;
+}
+
+static int tensor_numbers(dcf_tensor *t, unsigned long index, FILE *log)
+{
+    const size_t bytes = t->elements * t->width;
+    uint8_t *one = (uint8_t *)memory(bytes);
+    uint8_t *two = (uint8_t *)memory(bytes);
+    const int status = dcf_decode(t, one, bytes);
+    int other = by_cursor(t, two, bytes);
+    int bad = other != status;
+    if (status == DCF_OK) {
+        bad |= memcmp(one, two, bytes) != 0;
+        memset(two, 0xAA, bytes);
+        bad |= by_rows(t, two) != DCF_OK || memcmp(one, two, bytes) != 0;
+        bad |= bytes && dcf_decode(t, two, bytes - 1) != DCF_ERR_SPACE;
+        bad |= dcf_rows(t, t->rows, 1, two, bytes) != DCF_ERR_ARGUMENT;
+        note(log, "crc", index, dcf_crc(0, one, bytes) == t->crc, dcf_crc(0, one, bytes));
+    }
+    note(log, "decode", index, status, (unsigned long)bytes);
+    free(one);
+    free(two);
+    return bad;
+}
+
+/* With lookup tables where the build has them, and with no more than the codes. */
+static int tensor_ways(const dcf_tensor *t, unsigned long index, FILE *log)
+{
+    const size_t least = t->table_count ? DCF_WORKSPACE_BYTES((size_t)t->table_count,
+                                                              (size_t)t->longest_table) : 0;
+    const size_t sizes[2] = {dcf_workspace_bytes(t), least};
+    int bad = 0;
+    int i;
+    for (i = 0; i < 2; i++) {
+        dcf_tensor copy = *t;
+        uint8_t *workspace = (uint8_t *)memory(sizes[i] + 1);
+        /* an odd address, as any is allowed */
+        const int status = dcf_prepare(&copy, workspace + 1, sizes[i]);
+        note(log, "prepare", index, status, 0);
+        if (status == DCF_OK) {
+            bad |= tensor_numbers(&copy, index, log);
+        }
+        free(workspace);
+    }
+    return bad;
+}
+
+static int one_tensor(const dcf_model *model, uint32_t index, FILE *log)
+{
+    dcf_tensor t;
+    const uint8_t *name;
+    uint16_t bytes;
+    const int status = dcf_tensor_at(model, index, &t);
+    note(log, "tensor", index, status, t.index);
+    if (status != DCF_OK) {
+        return 1; /* dcf_open had said yes */
+    }
+    if (dcf_name(model, index, &name, &bytes) == DCF_OK) {
+        uint32_t found;
+        if (dcf_find(model, (const char *)name, bytes, &found) != DCF_OK || found > index) {
+            return 1;
+        }
+    }
+    if (t.unsupported || t.elements > BYTES_MOST / 16) {
+        return 0;
+    }
+    return tensor_ways(&t, index, log);
+}
+
+static int check(const dcf_model *model, FILE *log)
+{
+    const size_t sizes[2] = {dcf_check_bytes(model), dcf_check_bytes(model) + 4096};
+    int first = 0;
+    int i;
+    for (i = 0; i < 2; i++) {
+        uint32_t failing;
+        uint8_t *workspace = (uint8_t *)memory(sizes[i]);
+        const int status = dcf_check(model, workspace, sizes[i], &failing);
+        note(log, "check", failing, status, 0);
+        free(workspace);
+        if (i == 1 && status != first) {
+            return 1;
+        }
+        first = status;
+    }
+    return 0;
+}
+
+static size_t total_bytes(const dcf_model *model)
+{
+    size_t total = 0;
+    uint32_t i;
+    for (i = 0; i < model->tensors && i < TENSORS_MOST; i++) {
+        dcf_tensor t;
+        if (dcf_tensor_at(model, i, &t) == DCF_OK && !t.unsupported) {
+            total += t.elements < BYTES_MOST ? t.elements * t.width : BYTES_MOST * 16U;
+        }
+    }
+    return total;
+}
+
+int exercise(const uint8_t *data, size_t size, FILE *log)
+{
+    uint8_t *file = (uint8_t *)memory(size);
+    dcf_model *model = (dcf_model *)memory(sizeof *model);
+    int bad = 0;
+    int status;
+    uint32_t i;
+    if (size) {
+        memcpy(file, data, size);
+    }
+    status = dcf_open(model, file, size);
+    note(log, "open", model->item, status, model->place);
+    if (status == DCF_OK) {
+        dcf_layer layer;
+        for (i = 0; i < LAYERS_MOST; i++) {
+            note(log, "layer", i, dcf_layer_at(model, i, &layer), 0);
+        }
+        for (i = 0; i < model->tensors && i < TENSORS_MOST; i++) {
+            bad |= one_tensor(model, i, log);
+        }
+        if (total_bytes(model) < 64U * BYTES_MOST) {
+            bad |= check(model, log);
+        }
+    }
+    if (bad && log) {
+        fprintf(log, "DIFFER\n");
+    }
+    free(model);
+    free(file);
+    return bad;
+}

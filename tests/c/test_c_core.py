@@ -1,0 +1,181 @@
+"""The C decoder by itself: builds without warnings, without a C library, without some rooms; and
+under sanitizers never leaves its buffers, whatever it reads (spec/SECURITY.md, S1, S2, S4, S6).
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import struct
+import subprocess
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+from mutants import mutants
+
+HERE = Path(__file__).resolve().parent
+CORE = HERE.parents[1] / "dcformat" / "c"
+SOURCES = sorted(CORE.glob("*.c"))
+VECTORS = HERE.parent / "vectors"
+GCC = shutil.which("gcc")
+CXX = shutil.which("g++")
+
+WARNINGS = ["-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wshadow", "-Wcast-align=strict"]
+WARNINGS += ["-Werror"]
+SANITIZERS = ["-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+SWITCHES = ("GAP", "RUN", "HUFFMAN", "FIXED", "AFFINE", "CODEBOOK")
+MUTANTS = 3000
+
+pytestmark = pytest.mark.skipif(GCC is None, reason="no gcc on this machine")
+
+
+def run(*command: str | Path) -> str:
+    """Run a command; its error output is the failure."""
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{done.returncode}\n{done.stderr[-4000:]}"
+    return done.stdout
+
+
+def compiler(name: str | None) -> str:
+    if name is None:
+        pytest.skip("no such compiler on this machine")
+    return name
+
+
+def build(folder: Path, *flags: str) -> Path:
+    """Return the harness, built with `flags`."""
+    program = folder / "harness"
+    parts = [*SOURCES, HERE / "exercise.c", HERE / "harness.c"]
+    run(compiler(GCC), "-std=c99", *flags, f"-I{CORE}", f"-I{HERE}", *parts, "-o", program)
+    return program
+
+
+def sanitizers_work(folder: Path) -> bool:
+    source = folder / "empty.c"
+    source.write_text("int main(void) { return 0; }\n")
+    flags = [compiler(GCC), *SANITIZERS, str(source), "-o", str(folder / "empty")]
+    return subprocess.run(flags, capture_output=True, check=False).returncode == 0
+
+
+def valid_files() -> list[bytes]:
+    return [path.with_suffix(".dcf").read_bytes() for path in sorted(VECTORS.rglob("*.json"))]
+
+
+def answers(program: Path, folder: Path, files: Iterable[bytes]) -> list[list[str]]:
+    """Return what the harness says of each file, line by line."""
+    batch = folder / "batch.bin"
+    batch.write_bytes(b"".join(struct.pack("<I", len(data)) + data for data in files))
+    said: list[list[str]] = [[]]
+    for line in run(program, batch).splitlines():
+        if line == "end":
+            said.append([])
+        else:
+            said[-1].append(line)
+    return said[:-1]
+
+
+@pytest.mark.parametrize("host", [0, 1])
+def test_every_file_compiles_as_c99_without_a_warning(tmp_path: Path, host: int) -> None:
+    for source in SOURCES:
+        out = tmp_path / "core.o"
+        flags = [*WARNINGS, "-O2", f"-DDCF_HOST={host}"]
+        run(compiler(GCC), "-std=c99", *flags, "-c", source, "-o", out)
+
+
+@pytest.mark.parametrize("host", [0, 1])
+def test_every_file_compiles_as_cxx11(host: int) -> None:
+    flags = ["-std=c++11", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-fsyntax-only"]
+    for source in SOURCES:
+        run(compiler(CXX), *flags, f"-DDCF_HOST={host}", "-x", "c++", source)
+
+
+@pytest.mark.parametrize("room", [*SWITCHES, None])
+def test_every_room_can_be_left_out(room: str | None) -> None:
+    """None stands for all of them."""
+    left_out = SWITCHES if room is None else (room,)
+    switches = [f"-DDCF_NO_{name}" for name in left_out]
+    for source in SOURCES:
+        run(compiler(GCC), "-std=c99", *WARNINGS, *switches, "-fsyntax-only", source)
+
+
+def sample_header() -> str:
+    """Return sample.h: a file that uses every room of target mcu in small tensors."""
+    data = (VECTORS / "valid" / "everything_by_row.dcf").read_bytes()
+    body = ",".join(map(str, data))
+    return (
+        f"enum {{ SAMPLE_BYTES = {len(data)} }};\n"
+        f"static const uint8_t SAMPLE[SAMPLE_BYTES] = {{{body}}};\n"
+    )
+
+
+@pytest.mark.parametrize("flags", [("-Os",), ("-O2",), ("-Os", "-m32")], ids=" ".join)
+def test_it_links_and_decodes_without_a_c_library(tmp_path: Path, flags: tuple[str, ...]) -> None:
+    if os.name != "posix" or os.uname().machine not in ("x86_64", "aarch64"):
+        pytest.skip("freestanding.c cannot end a process on this machine")
+    if "-m32" in flags and os.uname().machine != "x86_64":
+        pytest.skip("-m32 is for x86_64")
+    (tmp_path / "sample.h").write_text(sample_header())
+    program = tmp_path / "freestanding"
+    run(
+        compiler(GCC), "-std=c99", "-ffreestanding", "-nostdlib", "-static", "-fno-stack-protector",
+        *flags, f"-I{CORE}", f"-I{tmp_path}", *SOURCES, HERE / "freestanding.c", "-o", program,
+    )  # fmt: skip
+    run(program)
+
+
+def test_a_build_without_rooms_reads_the_other_tensors(tmp_path: Path) -> None:
+    files = valid_files()
+    whole = answers(build(tmp_path, "-O1"), tmp_path, files)
+    part = answers(build(tmp_path, "-O1", "-DDCF_NO_RUN", "-DDCF_NO_CODEBOOK"), tmp_path, files)
+    decoded = [{line for line in said if line.startswith("crc")} for said in whole]
+    fewer = [{line for line in said if line.startswith("crc")} for said in part]
+    assert all(few <= all_of for few, all_of in zip(fewer, decoded, strict=True))
+    assert 0 < sum(map(len, fewer)) < sum(map(len, decoded))
+    assert all(said[0].split()[2] == "0" for said in part)
+
+
+@pytest.fixture(scope="module")
+def sanitized(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
+    """The harness under sanitizers: for firmware (0) and for hosts (1)."""
+    folder = tmp_path_factory.mktemp("sanitized")
+    if not sanitizers_work(folder):
+        pytest.skip("no sanitizers with this gcc")
+    made = {}
+    for host in (0, 1):
+        (folder / str(host)).mkdir()
+        # the same limit for both, so that they answer LIMIT alike
+        flags = [*SANITIZERS, "-DDCF_MARKS=4096", f"-DDCF_HOST={host}"]
+        made[host] = build(folder / str(host), *flags)
+    return made
+
+
+def test_s1_s2_s6_every_way_to_the_numbers_of_a_valid_file_gives_them(
+    sanitized: dict[int, Path], tmp_path: Path
+) -> None:
+    files = valid_files()
+    said = {host: answers(program, tmp_path, files) for host, program in sanitized.items()}
+    assert said[0] == said[1]
+    for lines in said[0]:
+        assert lines[0].split()[2] == "0"
+        crcs = [line.split() for line in lines if line.startswith("crc")]
+        assert all(matches == "1" for _, _, matches, _ in crcs)
+
+
+def test_s1_s2_s4_damaged_files_stay_inside_the_buffers_and_both_builds_agree(
+    sanitized: dict[int, Path], tmp_path: Path
+) -> None:
+    files = [data for data in valid_files() if len(data) < 20000]
+    bad = list(mutants(files, MUTANTS, seed=20))
+    said = {host: answers(program, tmp_path, bad) for host, program in sanitized.items()}
+    assert said[0] == said[1]
+    seen = Counter(lines[0].split()[2] for lines in said[0])
+    assert len(seen) > 8, seen
+
+
+def test_s1_files_cut_anywhere_are_refused(sanitized: dict[int, Path], tmp_path: Path) -> None:
+    data = (VECTORS / "valid" / "everything_by_row.dcf").read_bytes()
+    cuts = [data[:n] for n in [*range(600), *range(600, len(data), 97)] if n < len(data)]
+    for lines in answers(sanitized[1], tmp_path, cuts):
+        assert lines[0].split()[2] == "-10"
