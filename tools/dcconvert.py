@@ -73,7 +73,7 @@ _DCF_OPTIONS = ("target", "prefer", "row_access", "no_names", "no_graph")
 @click.option("-v", "--verbose", count=True, help="Print a line for each tensor; -vv: tracebacks.")
 @click.version_option(package_name="dcformat", prog_name="dcconvert")
 @click.pass_context
-def main(ctx: click.Context, inputs: tuple[str, ...], **options: Any) -> int:
+def main(ctx: click.Context, /, inputs: tuple[str, ...], **options: Any) -> int:
     """Convert a trained network: .onnx to .dcf and back, or to .npz.
 
     The kinds follow from the suffixes. The preset int8, which is taken unless you say otherwise,
