@@ -14,9 +14,8 @@ from __future__ import annotations
 # Not one by one when asked for: a module that loads later would replace the function of its name
 # (compress, expand, verify).
 from .api import compress, read, save, verify, write
-from .coded import CodedModel, CodedTensor
+from .coded import CodedModel, CodedTensor, expand
 from .errors import ConvertError, CorruptError, DcfError, LimitError, UnsupportedError
-from .expand import expand
 from .file import File, load
 from .model import Model, Tensor
 

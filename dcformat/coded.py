@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .ids import NUMPY, DType, Meta
-from .model import Array, Graph, LayerFormat, Source
+from .model import Array, Graph, LayerFormat, Model, Source, Tensor
 
 F32 = npt.NDArray[np.float32]
 I32 = npt.NDArray[np.int32]
@@ -203,3 +203,9 @@ def _from_float32(real: F32, dtype: DType) -> Array:
         bits = real.view(np.uint32).astype(np.uint64)
         return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype("<u2")
     return real.astype(NUMPY[dtype])
+
+
+def expand(coded: CodedModel) -> Model:
+    """Return `coded` as dense numbers in the logical types, with its graph."""
+    tensors = tuple(Tensor(t.name, t.dtype, expand_tensor(t)) for t in coded.tensors)
+    return Model(tensors, coded.graph, source=coded.source, metadata=dict(coded.metadata))

@@ -19,7 +19,7 @@ LAYERS = (
     ("errors", "ids"),
     ("checks", "fields", "files", "frames", "model"),
     ("_core", "kmeans", "kernels", "coded", "container", "formats", "records", "sections"),
-    ("encodings*", "expand", "native"),
+    ("encodings*", "native"),
     ("compress*",),
     ("forms", "pool", "encode", "decode"),
     ("file", "canonical"),

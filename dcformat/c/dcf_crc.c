@@ -1,97 +1,54 @@
 /* CRC-32 of zlib, PNG and Ethernet. Spec: spec/DCF.md, "Conventions". */
 #include "dcf_internal.h"
 
-#if DCF_HOST
-
-/* weight[k][n]: what nibble n adds to the CRC with k more nibbles behind it. */
-static const uint32_t weight[16][16] = {
-    {0x00000000U, 0x1DB71064U, 0x3B6E20C8U, 0x26D930ACU,
-        0x76DC4190U, 0x6B6B51F4U, 0x4DB26158U, 0x5005713CU,
-        0xEDB88320U, 0xF00F9344U, 0xD6D6A3E8U, 0xCB61B38CU,
-        0x9B64C2B0U, 0x86D3D2D4U, 0xA00AE278U, 0xBDBDF21CU},
-    {0x00000000U, 0x77073096U, 0xEE0E612CU, 0x990951BAU,
-        0x076DC419U, 0x706AF48FU, 0xE963A535U, 0x9E6495A3U,
-        0x0EDB8832U, 0x79DCB8A4U, 0xE0D5E91EU, 0x97D2D988U,
-        0x09B64C2BU, 0x7EB17CBDU, 0xE7B82D07U, 0x90BF1D91U},
-    {0x00000000U, 0x4AC21251U, 0x958424A2U, 0xDF4636F3U,
-        0xF0794F05U, 0xBABB5D54U, 0x65FD6BA7U, 0x2F3F79F6U,
-        0x3B83984BU, 0x71418A1AU, 0xAE07BCE9U, 0xE4C5AEB8U,
-        0xCBFAD74EU, 0x8138C51FU, 0x5E7EF3ECU, 0x14BCE1BDU},
-    {0x00000000U, 0x191B3141U, 0x32366282U, 0x2B2D53C3U,
-        0x646CC504U, 0x7D77F445U, 0x565AA786U, 0x4F4196C7U,
-        0xC8D98A08U, 0xD1C2BB49U, 0xFAEFE88AU, 0xE3F4D9CBU,
-        0xACB54F0CU, 0xB5AE7E4DU, 0x9E832D8EU, 0x87981CCFU},
-    {0x00000000U, 0x1C26A370U, 0x384D46E0U, 0x246BE590U,
-        0x709A8DC0U, 0x6CBC2EB0U, 0x48D7CB20U, 0x54F16850U,
-        0xE1351B80U, 0xFD13B8F0U, 0xD9785D60U, 0xC55EFE10U,
-        0x91AF9640U, 0x8D893530U, 0xA9E2D0A0U, 0xB5C473D0U},
-    {0x00000000U, 0x01C26A37U, 0x0384D46EU, 0x0246BE59U,
-        0x0709A8DCU, 0x06CBC2EBU, 0x048D7CB2U, 0x054F1685U,
-        0x0E1351B8U, 0x0FD13B8FU, 0x0D9785D6U, 0x0C55EFE1U,
-        0x091AF964U, 0x08D89353U, 0x0A9E2D0AU, 0x0B5C473DU},
-    {0x00000000U, 0x5019579FU, 0xA032AF3EU, 0xF02BF8A1U,
-        0x9B14583DU, 0xCB0D0FA2U, 0x3B26F703U, 0x6B3FA09CU,
-        0xED59B63BU, 0xBD40E1A4U, 0x4D6B1905U, 0x1D724E9AU,
-        0x764DEE06U, 0x2654B999U, 0xD67F4138U, 0x866616A7U},
-    {0x00000000U, 0xB8BC6765U, 0xAA09C88BU, 0x12B5AFEEU,
-        0x8F629757U, 0x37DEF032U, 0x256B5FDCU, 0x9DD738B9U,
-        0xC5B428EFU, 0x7D084F8AU, 0x6FBDE064U, 0xD7018701U,
-        0x4AD6BFB8U, 0xF26AD8DDU, 0xE0DF7733U, 0x58631056U},
-    {0x00000000U, 0x60E09782U, 0xC1C12F04U, 0xA121B886U,
-        0x58F35849U, 0x3813CFCBU, 0x9932774DU, 0xF9D2E0CFU,
-        0xB1E6B092U, 0xD1062710U, 0x70279F96U, 0x10C70814U,
-        0xE915E8DBU, 0x89F57F59U, 0x28D4C7DFU, 0x4834505DU},
-    {0x00000000U, 0x3D6029B0U, 0x7AC05360U, 0x47A07AD0U,
-        0xF580A6C0U, 0xC8E08F70U, 0x8F40F5A0U, 0xB220DC10U,
-        0x30704BC1U, 0x0D106271U, 0x4AB018A1U, 0x77D03111U,
-        0xC5F0ED01U, 0xF890C4B1U, 0xBF30BE61U, 0x825097D1U},
-    {0x00000000U, 0x03D6029BU, 0x07AC0536U, 0x047A07ADU,
-        0x0F580A6CU, 0x0C8E08F7U, 0x08F40F5AU, 0x0B220DC1U,
-        0x1EB014D8U, 0x1D661643U, 0x191C11EEU, 0x1ACA1375U,
-        0x11E81EB4U, 0x123E1C2FU, 0x16441B82U, 0x15921919U},
-    {0x00000000U, 0xCB5CD3A5U, 0x4DC8A10BU, 0x869472AEU,
-        0x9B914216U, 0x50CD91B3U, 0xD659E31DU, 0x1D0530B8U,
-        0xEC53826DU, 0x270F51C8U, 0xA19B2366U, 0x6AC7F0C3U,
-        0x77C2C07BU, 0xBC9E13DEU, 0x3A0A6170U, 0xF156B2D5U},
-    {0x00000000U, 0x67DE9CCEU, 0xCFBD399CU, 0xA863A552U,
-        0x440B7579U, 0x23D5E9B7U, 0x8BB64CE5U, 0xEC68D02BU,
-        0x8816EAF2U, 0xEFC8763CU, 0x47ABD36EU, 0x20754FA0U,
-        0xCC1D9F8BU, 0xABC30345U, 0x03A0A617U, 0x647E3AD9U},
-    {0x00000000U, 0xA6770BB4U, 0x979F1129U, 0x31E81A9DU,
-        0xF44F2413U, 0x52382FA7U, 0x63D0353AU, 0xC5A73E8EU,
-        0x33EF4E67U, 0x959845D3U, 0xA4705F4EU, 0x020754FAU,
-        0xC7A06A74U, 0x61D761C0U, 0x503F7B5DU, 0xF64870E9U},
-    {0x00000000U, 0x7CBB312BU, 0xF9766256U, 0x85CD537DU,
-        0x299DC2EDU, 0x5526F3C6U, 0xD0EBA0BBU, 0xAC509190U,
-        0x533B85DAU, 0x2F80B4F1U, 0xAA4DE78CU, 0xD6F6D6A7U,
-        0x7AA64737U, 0x061D761CU, 0x83D02561U, 0xFF6B144AU},
-    {0x00000000U, 0xCCAA009EU, 0x4225077DU, 0x8E8F07E3U,
-        0x844A0EFAU, 0x48E00E64U, 0xC66F0987U, 0x0AC50919U,
-        0xD3E51BB5U, 0x1F4F1B2BU, 0x91C01CC8U, 0x5D6A1C56U,
-        0x57AF154FU, 0x9B0515D1U, 0x158A1232U, 0xD92012ACU},
-};
-
-static uint32_t eight(uint32_t crc, const uint8_t *p)
-{
-    const uint32_t low = crc ^ dcf_u32(p);
-    const uint32_t high = dcf_u32(p + 4);
-    uint32_t sum = 0;
-    uint32_t i;
-    for (i = 0; i < 8; i++) {
-        sum ^= weight[15 - i][(low >> (4 * i)) & 15U] ^ weight[7 - i][(high >> (4 * i)) & 15U];
-    }
-    return sum;
-}
-
-#define NIBBLE weight[0]
-
-#else
-
+/* What a nibble adds to the CRC. */
 static const uint32_t NIBBLE[16] = {
     0x00000000U, 0x1DB71064U, 0x3B6E20C8U, 0x26D930ACU, 0x76DC4190U, 0x6B6B51F4U,
     0x4DB26158U, 0x5005713CU, 0xEDB88320U, 0xF00F9344U, 0xD6D6A3E8U, 0xCB61B38CU,
     0x9B64C2B0U, 0x86D3D2D4U, 0xA00AE278U, 0xBDBDF21CU,
 };
+
+static uint32_t one_byte(uint32_t crc, uint32_t byte)
+{
+    crc ^= byte;
+    crc = (crc >> 4) ^ NIBBLE[crc & 15U];
+    return (crc >> 4) ^ NIBBLE[crc & 15U];
+}
+
+#if DCF_HOST
+
+enum { SLICES = 16, SLICED_FROM = 2048 };
+
+/* Sixteen bytes at a time, with tables made here: table[k][n] is what byte n adds to the CRC with
+ * k more bytes behind it. They take as long as some hundred bytes without them. */
+static uint32_t sliced(uint32_t crc, const uint8_t *data, size_t blocks)
+{
+    uint32_t table[SLICES][256];
+    uint32_t i;
+    int k;
+    for (i = 0; i < 256; i++) {
+        table[0][i] = one_byte(0, i);
+        for (k = 1; k < SLICES; k++) {
+            /* table[0] is complete up to i only: the byte in between goes by nibbles */
+            table[k][i] = one_byte(table[k - 1][i], 0);
+        }
+    }
+    for (; blocks > 0; blocks--) {
+        uint32_t words[4];
+        uint32_t sum = 0;
+        for (k = 0; k < 4; k++) {
+            words[k] = dcf_u32(data + 4 * k);
+        }
+        words[0] ^= crc;
+        for (k = 0; k < 4; k++) {
+            sum ^= table[15 - 4 * k][words[k] & 0xFFU] ^ table[14 - 4 * k][(words[k] >> 8) & 0xFFU] ^
+                   table[13 - 4 * k][(words[k] >> 16) & 0xFFU] ^ table[12 - 4 * k][words[k] >> 24];
+        }
+        crc = sum;
+        data += SLICES;
+    }
+    return crc;
+}
 
 #endif
 
@@ -100,14 +57,13 @@ uint32_t dcf_crc(uint32_t crc, const uint8_t *data, size_t size)
     size_t i = 0;
     crc = ~crc;
 #if DCF_HOST
-    for (; size - i >= 8; i += 8) {
-        crc = eight(crc, data + i);
+    if (size >= SLICED_FROM) {
+        i = size - size % SLICES;
+        crc = sliced(crc, data, i / SLICES);
     }
 #endif
     for (; i < size; i++) {
-        crc ^= data[i];
-        crc = (crc >> 4) ^ NIBBLE[crc & 15U];
-        crc = (crc >> 4) ^ NIBBLE[crc & 15U];
+        crc = one_byte(crc, data[i]);
     }
     return ~crc;
 }

@@ -4,6 +4,10 @@
 
 #include "dcf.h"
 
+#if DCF_HOST
+#include <string.h>
+#endif
+
 #define DCF_BUILD_TENSORS ((uint32_t)DCF_MARKS * 256U)
 
 /* Numbers are at most 16 bytes wide, so that sizes of output fit in size_t. */
@@ -186,22 +190,50 @@ void dcf_block_enter(dcf_cursor *cursor);
 DCF_MUST_CHECK int dcf_block_finish(dcf_cursor *cursor, uint8_t *out);
 
 #if DCF_HOST
-/* ---- dcf_host.c ---- */
+/* ---- dcf_host.c, dcf_host_lanes.c ----
+ *
+ * A lookup table gives for each prefix of 12 bits a symbol and its length, one byte each. One of
+ * the larger kind gives up to seven numbers, then their count and 8 times the bits they take. An
+ * entry is a string of bytes, so that the host's byte order does not matter. */
+enum {
+    DCF_PREFIXES = 1 << DCF_MAX_CODE_BITS,
+    DCF_ONE_BYTES = DCF_PREFIXES * 2,
+    DCF_MANY_BYTES = DCF_PREFIXES * 8,
+    DCF_MANY_MOST = 7
+};
 
 size_t dcf_lookup_bytes(const dcf_tensor *tensor);
 void dcf_lookup_build(dcf_tensor *tensor, uint8_t *memory);
 
-/* Decode up to `count` elements fast, as far as eight bytes of the block are left and nothing
- * unusual is met; the careful loops do the rest. Gives how many. */
-size_t dcf_host_dense(dcf_cursor *cursor, uint8_t *out, size_t count);
-size_t dcf_host_gap(dcf_cursor *cursor, uint8_t *out, size_t count);
-size_t dcf_host_run(dcf_cursor *cursor, uint8_t *out, size_t count);
+/* Do tables hold the numbers themselves in place of the element's symbols? */
+static inline int dcf_lookup_direct(const dcf_tensor *tensor)
+{
+    return tensor->symbols == 1 && tensor->width == 1 && tensor->layout != DCF_LAYOUT_RUN;
+}
+
+/* dcf_number, with the common widths of levels as copies of constant size. */
+static inline void dcf_put(const dcf_tensor *tensor, uint32_t symbol, uint8_t *out)
+{
+    if (tensor->levels && tensor->width == 4) {
+        memcpy(out, tensor->levels + 4 * (size_t)symbol, 4);
+    } else if (tensor->levels && tensor->width == 2) {
+        memcpy(out, tensor->levels + 2 * (size_t)symbol, 2);
+    } else {
+        dcf_number(tensor, symbol, out);
+    }
+}
+
+/* Decode up to `count` elements of a Huffman-coded block through lookup tables; gives how many.
+ * With layout_gap and layout_run, only where no background is pending. */
+size_t dcf_host_elements(dcf_cursor *cursor, uint8_t *out, size_t count);
+
+/* The same for packed symbols with layout_dense. */
 size_t dcf_host_packed(dcf_cursor *cursor, uint8_t *out, size_t count);
 
 /* dcf_fill, in long steps. */
 void dcf_host_fill(const dcf_tensor *tensor, uint8_t *out, size_t count);
 
-/* Decode a whole tensor of several dense blocks, four at a time. */
+/* Decode a whole tensor of several blocks, four at a time. */
 int dcf_host_can_blocks(const dcf_tensor *tensor);
 DCF_MUST_CHECK int dcf_host_blocks(const dcf_tensor *tensor, uint8_t *out);
 #endif

@@ -8,8 +8,8 @@ int dcf_dense_elements(dcf_cursor *cursor, uint8_t *out, size_t count)
     size_t i = 0;
 #if DCF_HOST
     if (out) {
-        i = cursor->tensor->lookup ? dcf_host_dense(cursor, out, count)
-                           : dcf_host_packed(cursor, out, count);
+        i = cursor->tensor->lookup ? dcf_host_elements(cursor, out, count)
+                                   : dcf_host_packed(cursor, out, count);
         out += i * width;
     }
 #endif

@@ -74,7 +74,7 @@ int dcf_gap_elements(dcf_cursor *cursor, uint8_t *out, size_t count)
             given = 1;
         } else {
 #if DCF_HOST
-            given = to && cursor->tensor->lookup ? dcf_host_gap(cursor, to, count - i) : 0;
+            given = to && cursor->tensor->lookup ? dcf_host_elements(cursor, to, count - i) : 0;
 #endif
             if (given == 0) {
                 err = next_gap(cursor);

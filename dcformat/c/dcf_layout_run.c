@@ -70,7 +70,7 @@ int dcf_run_elements(dcf_cursor *cursor, uint8_t *out, size_t count)
             cursor->left -= given;
         } else {
 #if DCF_HOST
-            given = to && cursor->tensor->lookup ? dcf_host_run(cursor, to, count - i) : 0;
+            given = to && cursor->tensor->lookup ? dcf_host_elements(cursor, to, count - i) : 0;
 #endif
             if (given == 0) {
                 err = next_symbol(cursor, to, &given);

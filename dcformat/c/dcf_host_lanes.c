@@ -1,0 +1,429 @@
+/* Fast loops for hosts: one block, or four in flight. They give what the careful loops give, and
+ * stop before anything that those would have to judge: the last eight bytes of a block, and
+ * distances that reach its end. Only built with DCF_HOST=1.
+ *
+ * Spec: spec/encodings/coder_huffman.md and those of the layouts.
+ */
+#include "dcf_internal.h"
+
+#if DCF_HOST
+
+enum {
+    LANES = 4,
+    ROUND = 4,                /* codes of 12 bits in the 57 that a load gives at least */
+    ROUND_MOST = 8 * ROUND    /* bytes that a round of tables with several numbers may write */
+};
+
+typedef enum kind { MANY, DIRECT, NUMBERS, WIDE, GAP, GAP_WIDE, RUN } kind;
+
+/* A block while it is decoded fast. `last` is the last bit at which eight bytes are left, and
+ * `bit` that of the next code; `filler` a gap that no element follows, or none. */
+typedef struct lane {
+    const uint8_t *data;
+    uint64_t bit;
+    uint64_t last;
+    int some; /* there are eight bytes at all */
+    const uint8_t *tables;
+    uint8_t *out;
+    size_t left;
+    uint32_t filler;
+    uint32_t digit;
+} lane;
+
+static kind kind_of(const dcf_tensor *t)
+{
+    if (t->layout == DCF_LAYOUT_RUN) {
+        return RUN;
+    }
+    if (t->layout == DCF_LAYOUT_GAP) {
+        return t->symbols == 1 ? GAP : GAP_WIDE;
+    }
+    if (t->symbols > 1) {
+        return WIDE;
+    }
+    if (t->lookup_many) {
+        return MANY;
+    }
+    return dcf_lookup_direct(t) ? DIRECT : NUMBERS;
+}
+
+/* ---- bits ---- */
+
+static inline int ready(const lane *l)
+{
+    return l->some && l->bit <= l->last;
+}
+
+/* The next 57 bits or more, from the top. */
+static inline uint64_t load(const lane *l, uint64_t bit)
+{
+    const uint8_t *p = l->data + (bit >> 3);
+    const uint64_t word = (uint64_t)p[7] | (uint64_t)p[6] << 8 | (uint64_t)p[5] << 16 |
+                          (uint64_t)p[4] << 24 | (uint64_t)p[3] << 32 | (uint64_t)p[2] << 40 |
+                          (uint64_t)p[1] << 48 | (uint64_t)p[0] << 56;
+    return word << (bit & 7U);
+}
+
+/* Take one symbol from `bits` at the top. */
+static inline uint32_t take(const uint8_t *table, uint64_t *bits, uint64_t *used)
+{
+    const uint8_t *entry = table + 2U * (size_t)(*bits >> (64 - DCF_MAX_CODE_BITS));
+    *bits <<= entry[1];
+    *used += entry[1];
+    return entry[0];
+}
+
+/* ---- rounds: a few symbols; 0 where the careful loop must go on ---- */
+
+static inline int many_round(lane *l)
+{
+    uint64_t bits;
+    uint8_t *out = l->out;
+    int i;
+    if (l->left < ROUND_MOST || !ready(l)) {
+        return 0;
+    }
+    bits = load(l, l->bit);
+    for (i = 0; i < ROUND; i++) {
+        const uint8_t *entry = l->tables + 8U * (size_t)(bits >> (64 - DCF_MAX_CODE_BITS));
+        const uint32_t tail = entry[DCF_MANY_MOST];
+        memcpy(out, entry, 8);
+        out += tail & 7U;
+        bits <<= tail >> 3;
+        l->bit += tail >> 3;
+    }
+    l->left -= (size_t)(out - l->out);
+    l->out = out;
+    return 1;
+}
+
+static inline int dense_round(lane *l, const dcf_tensor *t, int direct)
+{
+    uint64_t bits;
+    int i;
+    if (l->left < ROUND || !ready(l)) {
+        return 0;
+    }
+    bits = load(l, l->bit);
+    for (i = 0; i < ROUND; i++) {
+        const uint32_t symbol = take(l->tables, &bits, &l->bit);
+        if (direct) {
+            *l->out++ = (uint8_t)symbol;
+        } else {
+            dcf_put(t, symbol, l->out);
+            l->out += t->width;
+        }
+    }
+    l->left -= ROUND;
+    return 1;
+}
+
+/* The symbols of one element to l->out, from `bit` on; 0 and no change where bytes run out. */
+static inline int wide_element(lane *l, const uint8_t *tables, uint64_t bit, uint32_t symbols)
+{
+    const uint64_t before = l->bit;
+    uint64_t bits = 0;
+    uint32_t j;
+    l->bit = bit;
+    for (j = 0; j < symbols; j++) {
+        if (j % ROUND == 0) {
+            if (!ready(l)) {
+                l->bit = before;
+                return 0;
+            }
+            bits = load(l, l->bit);
+        }
+        l->out[j] = (uint8_t)take(tables + (size_t)j * DCF_ONE_BYTES, &bits, &l->bit);
+    }
+    l->out += symbols;
+    l->left--;
+    return 1;
+}
+
+static inline int wide_round(lane *l, const dcf_tensor *t)
+{
+    if (l->left == 0) {
+        return 0;
+    }
+    /* constants, so that the common widths become straight code */
+    if (t->symbols == 4) {
+        return wide_element(l, l->tables, l->bit, 4);
+    }
+    return wide_element(l, l->tables, l->bit, t->symbols == 2 ? 2U : t->symbols);
+}
+
+/* Two gaps and their elements. */
+static inline int gap_round(lane *l, const dcf_tensor *t, int direct)
+{
+    uint64_t bits;
+    int i;
+    if (!ready(l)) {
+        return 0;
+    }
+    bits = load(l, l->bit);
+    for (i = 0; i < ROUND / 2; i++) {
+        uint64_t used = 0;
+        const uint32_t gap = take(l->tables, &bits, &used);
+        uint32_t symbol;
+        if (gap >= l->left) {
+            return 0;
+        }
+        l->bit += used;
+        l->left -= gap;
+        l->out += (size_t)gap * t->width;
+        if (gap == l->filler) {
+            continue;
+        }
+        symbol = take(l->tables + DCF_ONE_BYTES, &bits, &l->bit);
+        if (direct) {
+            *l->out++ = (uint8_t)symbol;
+        } else {
+            dcf_put(t, symbol, l->out);
+            l->out += t->width;
+        }
+        l->left--;
+    }
+    return 1;
+}
+
+static inline int gap_wide_round(lane *l, const dcf_tensor *t)
+{
+    const uint64_t before = l->bit;
+    uint64_t bits;
+    uint64_t used = 0;
+    uint32_t gap;
+    if (!ready(l)) {
+        return 0;
+    }
+    bits = load(l, before);
+    gap = take(l->tables, &bits, &used);
+    if (gap >= l->left) {
+        return 0;
+    }
+    l->left -= gap;
+    l->out += (size_t)gap * t->width;
+    if (gap == l->filler) {
+        l->bit += used;
+        return 1;
+    }
+    if (!wide_element(l, l->tables + DCF_ONE_BYTES, before + used, t->symbols)) {
+        l->left += gap;
+        l->out -= (size_t)gap * t->width;
+        return 0;
+    }
+    return 1;
+}
+
+static inline int run_round(lane *l, const dcf_tensor *t)
+{
+    uint64_t bits;
+    int i;
+    if (!ready(l)) {
+        return 0;
+    }
+    bits = load(l, l->bit);
+    for (i = 0; i < ROUND; i++) {
+        uint64_t used = 0;
+        const uint32_t symbol = take(l->tables, &bits, &used);
+        size_t times;
+        if (symbol < t->alphabet) {
+            if (l->left == 0) {
+                return 0;
+            }
+            dcf_put(t, symbol, l->out);
+            times = 1;
+            l->digit = 0;
+        } else {
+            times = symbol - t->alphabet + 1U;
+            if (times > l->left >> l->digit) {
+                return 0;
+            }
+            times <<= l->digit;
+            l->digit++;
+        }
+        l->bit += used;
+        l->out += times * t->width;
+        l->left -= times;
+    }
+    return 1;
+}
+
+static inline int a_round(lane *l, const dcf_tensor *t, kind k, int direct)
+{
+    switch (k) {
+    case MANY:
+        return many_round(l);
+    case DIRECT:
+    case NUMBERS:
+        return dense_round(l, t, direct);
+    case WIDE:
+        return wide_round(l, t);
+    case GAP:
+        return gap_round(l, t, direct);
+    case GAP_WIDE:
+        return gap_wide_round(l, t);
+    case RUN:
+        return run_round(l, t);
+    }
+    return 0;
+}
+
+/* ---- lanes ---- */
+
+/* Run lanes until one must stop. Inlined with constants, a loop for each kind and number. */
+static inline void drive(lane *l, const dcf_tensor *t, int lanes, kind k, int direct)
+{
+    /* copies, which a compiler can keep in registers: bytes that are written may alias *l */
+    lane a = l[0];
+    if (lanes == 1) {
+        while (a_round(&a, t, k, direct)) {
+        }
+    } else {
+        lane b = l[1];
+        lane c = l[2];
+        lane d = l[3];
+        while (a_round(&a, t, k, direct) && a_round(&b, t, k, direct) &&
+               a_round(&c, t, k, direct) && a_round(&d, t, k, direct)) {
+        }
+        l[1] = b;
+        l[2] = c;
+        l[3] = d;
+    }
+    l[0] = a;
+}
+
+static inline void drive_kind(lane *l, const dcf_tensor *t, int lanes)
+{
+    const int direct = dcf_lookup_direct(t);
+    switch (kind_of(t)) {
+    case MANY:
+        drive(l, t, lanes, MANY, 1);
+        break;
+    case DIRECT:
+        drive(l, t, lanes, DIRECT, 1);
+        break;
+    case NUMBERS:
+        drive(l, t, lanes, NUMBERS, 0);
+        break;
+    case WIDE:
+        drive(l, t, lanes, WIDE, 0);
+        break;
+    case GAP:
+        if (direct) {
+            drive(l, t, lanes, GAP, 1);
+        } else {
+            drive(l, t, lanes, GAP, 0);
+        }
+        break;
+    case GAP_WIDE:
+        drive(l, t, lanes, GAP_WIDE, 0);
+        break;
+    case RUN:
+        drive(l, t, lanes, RUN, 0);
+        break;
+    }
+}
+
+static void lane_begin(lane *l, const dcf_cursor *cursor, uint8_t *out, size_t count)
+{
+    const dcf_tensor *t = cursor->tensor;
+    const dcf_bits *b = &cursor->bits;
+    l->data = b->data;
+    l->bit = (uint64_t)b->pos * 8U - b->have;
+    l->some = b->size >= 8;
+    l->last = l->some ? (uint64_t)(b->size - 8U) * 8U + 7U : 0;
+    l->tables = t->lookup + (size_t)cursor->lookup_table * DCF_ONE_BYTES;
+    if (t->lookup_many) {
+        l->tables = t->lookup + (size_t)t->table_count * DCF_ONE_BYTES +
+                    (size_t)cursor->lookup_table * DCF_MANY_BYTES;
+    }
+    l->out = out;
+    l->left = count;
+    l->filler = (t->gap_flags & DCF_GAP_FILLER_STORES) ? DCF_MAX_SYMBOLS : t->highest_gap;
+    l->digit = cursor->digit;
+    if (t->layout != DCF_LAYOUT_DENSE && ready(l)) {
+        dcf_host_fill(t, out, count);
+    }
+}
+
+/* Give the place back to the careful reader; returns how many of `count` elements are done. */
+static size_t lane_end(const lane *l, dcf_cursor *cursor, size_t count)
+{
+    dcf_bits *b = &cursor->bits;
+    const uint32_t part = (uint32_t)(l->bit & 7U);
+    const size_t done = count - l->left;
+    b->pos = (size_t)(l->bit >> 3);
+    b->acc = 0;
+    b->have = 0;
+    if (part != 0) {
+        b->acc = (uint32_t)b->data[b->pos++] << (24U + part);
+        b->have = 8U - part;
+    }
+    cursor->digit = l->digit;
+    cursor->left -= done;
+    return done;
+}
+
+size_t dcf_host_elements(dcf_cursor *cursor, uint8_t *out, size_t count)
+{
+    lane l;
+    lane_begin(&l, cursor, out, count);
+    drive_kind(&l, cursor->tensor, 1);
+    return lane_end(&l, cursor, count);
+}
+
+int dcf_host_can_blocks(const dcf_tensor *tensor)
+{
+    return tensor->lookup != NULL && tensor->blocks >= LANES;
+}
+
+/* Decode blocks `block` to `block` + 3 side by side until one of them comes near its end, then
+ * each to its end, in order: so the first error is the one that is given. */
+static int four_blocks(const dcf_tensor *tensor, size_t block, uint8_t *out)
+{
+    const size_t step = (size_t)tensor->block_rows * tensor->columns * tensor->width;
+    dcf_cursor cursors[LANES];
+    lane lanes[LANES];
+    size_t i;
+    for (i = 0; i < LANES; i++) {
+        cursors[i].tensor = tensor;
+        cursors[i].block = block + i;
+        dcf_block_enter(&cursors[i]);
+        lane_begin(&lanes[i], &cursors[i], out + i * step, cursors[i].left);
+    }
+    drive_kind(lanes, tensor, LANES);
+    for (i = 0; i < LANES; i++) {
+        const size_t done = lane_end(&lanes[i], &cursors[i], cursors[i].left);
+        const int err = dcf_block_finish(&cursors[i], out + i * step + done * tensor->width);
+        if (err != DCF_OK) {
+            return err;
+        }
+    }
+    return DCF_OK;
+}
+
+int dcf_host_blocks(const dcf_tensor *tensor, uint8_t *out)
+{
+    const size_t step = (size_t)tensor->block_rows * tensor->columns * tensor->width;
+    size_t block = 0;
+    for (; tensor->blocks - block >= LANES; block += LANES) {
+        const int err = four_blocks(tensor, block, out + block * step);
+        if (err != DCF_OK) {
+            return err;
+        }
+    }
+    for (; block < tensor->blocks; block++) {
+        dcf_cursor cursor;
+        int err;
+        cursor.tensor = tensor;
+        cursor.block = block;
+        dcf_block_enter(&cursor);
+        err = dcf_block_finish(&cursor, out + block * step);
+        if (err != DCF_OK) {
+            return err;
+        }
+    }
+    return DCF_OK;
+}
+
+#endif
