@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dcformat import api, formats
+from dcformat.coded import expand
 from dcformat.compress import Line, Recipe, compress, report
 from dcformat.container import parse_container
 from dcformat.encode import Settings, encode_model
 from dcformat.errors import ConvertError
-from dcformat.expand import expand
 from dcformat.file import File, load
 from dcformat.files import atomic_output
 from dcformat.ids import BITS, Section

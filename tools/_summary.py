@@ -14,11 +14,13 @@ from dcformat.compress import Line, Recipe
 from dcformat.tools._convert import Outcome
 from dcformat.tools._terminal import Talk, count_of, human_size, safe_name
 
-#: Reasons with numbers in them, as they are counted.
+#: What was done, and reasons, with numbers in them: as they are counted.
 _PLAIN = {
     r"^it has \d+ bytes only$": "too small to gain",
     r"^\d+ distinct values already$": "few distinct values already",
-    r"^pruned already: .*": "pruned already",
+    r"^(pruned already|small): .*": r"\1",
+    r"^codebook of \d+, (\w+) levels$": r"codebook of \1 levels",
+    r"^exact: \d+ distinct values$": "exact",
 }
 _KEEP = "use --preset lossless to keep every bit"
 
@@ -30,9 +32,9 @@ def describe_recipe(recipe: Recipe) -> str:
     if recipe.method == "int8":
         what = "8-bit weights"
     elif recipe.method == "codebook" and recipe.bits is not None:
-        what = f"weights of {2**recipe.bits} levels ({recipe.bits} bits)"
+        what = f"weights in {recipe.bits}-bit codebooks"
     elif recipe.method == "codebook":
-        what = "weights of 256 levels in convolutions and 32 in dense layers"
+        what = "weights in 8-bit codebooks for convolutions and 5-bit ones for dense layers"
     else:
         what = "exact weights"
     if recipe.prune:
@@ -75,8 +77,8 @@ def _tensors(outcome: Outcome) -> str:
     text = f"{outcome.tensors:,}"
     if outcome.layers is not None:
         text += f", in {count_of(outcome.layers, 'layer')} with weights"
-    done = Counter(line.done.partition(":")[0] for line in outcome.lines)
-    kinds = [f"{count} {safe_name(kind)}" for kind, count in sorted(done.items())]
+    done = _counted([line.done for line in outcome.lines])
+    kinds = [f"{safe_name(kind)} ({count:,})" for kind, count in done.items()]
     return text + (f": {', '.join(kinds)}" if kinds else "")
 
 
@@ -109,7 +111,7 @@ def _notes(outcome: Outcome) -> dict[str, int]:
 
 
 def _counted(reasons: list[str]) -> dict[str, int]:
-    """Count reasons, numbers in them left out, the most frequent first."""
+    """Count texts, numbers in them left out, the most frequent first."""
     for pattern, plain in _PLAIN.items():
         reasons = [re.sub(pattern, plain, reason) for reason in reasons]
     return dict(sorted(Counter(reasons).items(), key=lambda pair: (-pair[1], pair[0])))

@@ -57,18 +57,24 @@ _DCF_OPTIONS = ("target", "prefer", "row_access", "no_names", "no_graph")
 @click.option("-o", "--output", required=True, help="File to write, FOLDER/, or - for stdout.")
 @click.option("--from", "source_format", metavar="FORMAT", help="What the inputs are, by name.")
 @click.option("--to", "output_format", metavar="FORMAT", help="What the output is, by name.")
-@click.option("--preset", type=click.Choice(list(PRESETS)), help="What happens to weights [int8].")
+@click.option(
+    "--preset", type=click.Choice(list(PRESETS)), help="What becomes of weights (default int8)."
+)
 @click.option("--bits", type=click.IntRange(1, 8), help="deep: bits of an index into a codebook.")
-@click.option("--prune", type=click.FloatRange(0, 1, max_open=True), help="Share made zero.")
+@click.option(
+    "--prune", type=click.FloatRange(0, 1, max_open=True), help="Share of a weight made zero."
+)
 @click.option("--quantizer", type=click.Choice(QUANTIZERS), help="deep: how levels are chosen.")
-@click.option("--target", type=click.Choice(TARGETS), help="Who reads it: mcu [host if lossless].")
-@click.option("--prefer", type=click.Choice(["size", "speed"]), default="size", help="On ties.")
+@click.option("--target", type=click.Choice(TARGETS), help="host adds zstd (default if lossless).")
+@click.option(
+    "--prefer", type=click.Choice(["size", "speed"]), default="size", help="Smallest, or fast."
+)
 @click.option("--row-access", is_flag=True, help="Make every row decodable alone.")
 @click.option("--recipe", metavar="FILE.toml", help="Settings for all layers and for single ones.")
 @click.option("--no-names", is_flag=True, help="Leave the names of tensors out; keep hashes.")
 @click.option("--no-graph", is_flag=True, help="Leave the graph out.")
 @click.option("--jobs", type=click.IntRange(1, 256), default=1, help="Threads; same bytes.")
-@click.option("--json", is_flag=True, help="Print one JSON object, as in `pydoc` of this command.")
+@click.option("--json", is_flag=True, help="Print JSON, as pydoc dcformat.tools.dcconvert.")
 @click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
 @click.option("-v", "--verbose", count=True, help="Print a line for each tensor; -vv: tracebacks.")
 @click.version_option(package_name="dcformat", prog_name="dcconvert")

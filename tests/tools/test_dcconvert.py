@@ -37,8 +37,11 @@ def test_the_default_is_int8_and_the_first_line_says_that_it_is_lossy(run: Any, 
     ("options", "first"),
     [
         (["--preset", "lossless"], "lossless: every bit is kept"),
-        (["--preset", "deep"], "deep: lossy, weights of "),
-        (["--preset", "deep", "--bits", "4"], "deep: lossy, weights of 16 levels (4 bits); use"),
+        (
+            ["--preset", "deep"],
+            "deep: lossy, weights in 8-bit codebooks for convolutions and 5-bit",
+        ),
+        (["--preset", "deep", "--bits", "4"], "deep: lossy, weights in 4-bit codebooks; use"),
         (["--prune", "0.5"], "int8: lossy, 8-bit weights, 0.5 of them pruned; use"),
     ],
 )
@@ -199,7 +202,7 @@ def test_a_recipe_file_decides_and_options_win(run: Any, net: Path, tmp_path: Pa
     assert answer["settings"].startswith("deep: lossy")
     assert "1 rule for single layers" in answer["settings"]
     answer = parsed(run, net, "-o", tmp_path / "b.dcf", "--recipe", recipe, "--bits", "2")
-    assert answer["settings"].startswith("deep: lossy, weights of 4 levels (2 bits), 1 rule")
+    assert answer["settings"].startswith("deep: lossy, weights in 2-bit codebooks, 1 rule")
 
 
 def test_encoder_options_reach_the_encoder(run: Any, net: Path, tmp_path: Path) -> None:
