@@ -6,7 +6,13 @@ import random
 import struct
 from collections.abc import Iterator
 
-from build import fix_crcs
+import numpy as np
+from cases import forms, sparse, stored
+
+from build import file_of, fix_crcs
+from dcformat.coded import Affine, Codebook, CodedTensor, Raw
+from dcformat.encode import write_tensors
+from dcformat.ids import DType, Section
 
 TELLING = (0, 1, 2, 3, 4, 5, 7, 8, 9, 12, 13, 16, 26, 27, 32, 64, 127, 128, 253, 254, 255)
 
@@ -21,6 +27,27 @@ def mutants(files: list[bytes], count: int, seed: int) -> Iterator[bytes]:
         if rng.random() < 0.8 and len(data) >= 24:
             struct.pack_into("<Q", data, 16, len(data))
         yield fix_crcs(bytes(data)) if rng.random() < 0.97 else bytes(data)
+
+
+def large_files() -> Iterator[bytes]:
+    """Yield files of one tensor, large enough for every fast loop of the C decoder."""
+    rng = np.random.default_rng(11)
+    shape = (150, 128)
+    one = Affine(DType.INT8, np.asarray(0.5, "<f4"), np.asarray(0, np.int32))
+    index = np.clip(np.round(rng.standard_normal(shape) * 2) + 8, 0, 15).astype(np.uint8)
+    levels = np.linspace(-1, 1, 16).astype("<f4")
+    floats = np.where(rng.random(shape) < 0.7, 0, rng.standard_normal(shape)).astype("<f4")
+    for tensor in (
+        CodedTensor("int8", DType.FLOAT, sparse(rng, shape, 0.0), one),
+        CodedTensor("pruned", DType.FLOAT, sparse(rng, shape, 0.9), one),
+        CodedTensor("shared", DType.FLOAT, index, Codebook(DType.FLOAT, levels)),
+        CodedTensor("float", DType.FLOAT, floats, Raw()),
+    ):
+        for tag, form in forms(stored(tensor)):
+            if form.legal() and "zstd" not in tag:
+                records, tables, payload = write_tensors([form], {}, 1, 4)
+                content = {Section.RECORDS: records, Section.TABLES: tables}
+                yield file_of([], payload, sections=content)
 
 
 def _damage(data: bytearray, at: int, rng: random.Random) -> None:

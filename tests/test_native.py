@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from mutants import mutants
+from mutants import large_files, mutants
 
 from dcformat import decode, native
 from dcformat.errors import Code, CorruptError, DcfError, LimitError, UnsupportedError
@@ -80,6 +80,17 @@ def test_damaged_files_get_one_verdict_and_error_code(seed: int) -> None:
     files = [data for data in valid_files() if len(data) < 12000]
     codes = {compare(data) for data in mutants(files, MUTANTS // 4, seed)}
     assert {Code.OK, Code.STRUCTURE, Code.TRUNCATED, Code.PADDING} <= codes
+
+
+def test_large_tensors_of_every_form_decode_as_the_reference_does() -> None:
+    files = list(large_files())
+    for data in [*files, *mutants(files, 20, seed=6)]:
+        code, reference = opening(decode, data)
+        mine_code, mine = opening(native, data)
+        assert mine_code == code
+        if code is Code.OK:
+            theirs = outcome(decode.decode_numbers, reference, 0, False)
+            assert outcome(native.decode_numbers, mine, 0, False) == theirs
 
 
 def test_rows_are_those_of_the_reference_decoder() -> None:

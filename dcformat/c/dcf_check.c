@@ -101,6 +101,9 @@ int dcf_check(const dcf_model *model, void *workspace, size_t bytes, uint32_t *f
             }
         }
     }
+    if (err == DCF_OK) {
+        *failing = DCF_NO_TENSOR;
+    }
     return err;
 }
 

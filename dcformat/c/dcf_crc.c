@@ -40,8 +40,9 @@ static uint32_t sliced(uint32_t crc, const uint8_t *data, size_t blocks)
         }
         words[0] ^= crc;
         for (k = 0; k < 4; k++) {
-            sum ^= table[15 - 4 * k][words[k] & 0xFFU] ^ table[14 - 4 * k][(words[k] >> 8) & 0xFFU] ^
-                   table[13 - 4 * k][(words[k] >> 16) & 0xFFU] ^ table[12 - 4 * k][words[k] >> 24];
+            const uint32_t w = words[k];
+            sum ^= table[15 - 4 * k][w & 0xFFU] ^ table[14 - 4 * k][(w >> 8) & 0xFFU] ^
+                   table[13 - 4 * k][(w >> 16) & 0xFFU] ^ table[12 - 4 * k][w >> 24];
         }
         crc = sum;
         data += SLICES;

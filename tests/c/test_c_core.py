@@ -10,10 +10,11 @@ import struct
 import subprocess
 from collections import Counter
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from mutants import mutants
+from mutants import large_files, mutants
 
 HERE = Path(__file__).resolve().parent
 CORE = HERE.parents[1] / "dcformat" / "c"
@@ -142,19 +143,21 @@ def sanitized(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
     folder = tmp_path_factory.mktemp("sanitized")
     if not sanitizers_work(folder):
         pytest.skip("no sanitizers with this gcc")
-    made = {}
-    for host in (0, 1):
-        (folder / str(host)).mkdir()
+
+    def one(host: int) -> Path:
+        place = folder / str(host)
+        place.mkdir()
         # the same limit for both, so that they answer LIMIT alike
-        flags = [*SANITIZERS, "-DDCF_MARKS=4096", f"-DDCF_HOST={host}"]
-        made[host] = build(folder / str(host), *flags)
-    return made
+        return build(place, *SANITIZERS, "-DDCF_MARKS=4096", f"-DDCF_HOST={host}")
+
+    with ThreadPoolExecutor() as both:
+        return dict(zip((0, 1), both.map(one, (0, 1)), strict=True))
 
 
 def test_s1_s2_s6_every_way_to_the_numbers_of_a_valid_file_gives_them(
     sanitized: dict[int, Path], tmp_path: Path
 ) -> None:
-    files = valid_files()
+    files = [*valid_files(), *large_files()]
     said = {host: answers(program, tmp_path, files) for host, program in sanitized.items()}
     assert said[0] == said[1]
     for lines in said[0]:
@@ -167,7 +170,7 @@ def test_s1_s2_s4_damaged_files_stay_inside_the_buffers_and_both_builds_agree(
     sanitized: dict[int, Path], tmp_path: Path
 ) -> None:
     files = [data for data in valid_files() if len(data) < 20000]
-    bad = list(mutants(files, MUTANTS, seed=20))
+    bad = [*mutants(files, MUTANTS, seed=20), *mutants(list(large_files()), 200, seed=21)]
     said = {host: answers(program, tmp_path, bad) for host, program in sanitized.items()}
     assert said[0] == said[1]
     seen = Counter(lines[0].split()[2] for lines in said[0])
