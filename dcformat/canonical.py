@@ -15,7 +15,7 @@ import numpy.typing as npt
 from . import frames
 from .coded import Codebook, CodedTensor, Raw
 from .container import write_container
-from .decode import Record, decode_symbols, read_front
+from .decode import Record, read_front
 from .encode import find_ties
 from .encodings import VALUES, coder_huffman, values_codebook
 from .encodings.coder_huffman import Table
@@ -110,7 +110,7 @@ def _stored(file: File, record: Record) -> tuple[Stored, Any]:
     head, plan = record.head, record.plan
     if plan is None:
         raise UnsupportedError(record.unsupported)
-    symbols, values = decode_symbols(file.opened, record.index)
+    symbols, values = file.symbols(record)
     room = VALUES[head.values]
     narrow = room.plan_of(values, DType(head.dtype), symbols)
     numbers = values.levels[symbols] if isinstance(values, Codebook) else symbols

@@ -100,7 +100,7 @@ class File(Mapping[str, Array]):
         if record.plan is None:
             raise error_of(Code.UNSUPPORTED, record.unsupported)
         head = record.head
-        symbols, values = self._symbols(record)
+        symbols, values = self.symbols(record)
         order = head.order or tuple(range(len(head.shape)))
         stored = symbols.reshape(head.stored_shape)
         logical = np.transpose(stored, np.argsort(order)).copy(order="C")
@@ -113,8 +113,8 @@ class File(Mapping[str, Array]):
             exact=isinstance(values, Raw),
         )
 
-    def _symbols(self, record: Record) -> tuple[Array, Values]:
-        """Return symbols in stored order: through the C core where it can, with the same bits."""
+    def symbols(self, record: Record) -> tuple[Array, Values]:
+        """Return what decode.decode_symbols does: through the C core where it can."""
         if self._native is None or record.head.coder == Coder.ZSTD:
             numbers = decode.decode_numbers(self.opened, record.index)
         else:

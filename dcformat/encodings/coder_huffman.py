@@ -21,6 +21,7 @@ from .parts import Items, Planes, check_end
 Lengths = npt.NDArray[np.uint8]
 FULL = 1 << MAX_CODE_BITS
 UNUSED = 255
+CHUNK = 1 << 14  #: bytes of a block that a reader looks up at once
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,16 +45,15 @@ class Table:
         return write_table(self)
 
     @cached_property
-    def lookup(self) -> list[tuple[int, int]]:
-        """(symbol, length) for each value of the next 12 bits."""
-        used = np.flatnonzero(self.lengths != UNUSED)
-        table: list[tuple[int, int]] = [(0, 0)] * FULL
-        for symbol in used.tolist():
+    def lookup(self) -> tuple[Lengths, Lengths]:
+        """Symbol and length for each value of the next 12 bits, two arrays of (4096,)."""
+        symbols, lengths = np.zeros(FULL, np.uint8), np.zeros(FULL, np.uint8)
+        for symbol in np.flatnonzero(self.lengths != UNUSED).tolist():
             length = int(self.lengths[symbol])
             start = int(self.codes[symbol]) << (MAX_CODE_BITS - length)
-            stop = start + (FULL >> length)
-            table[start:stop] = [(symbol, length)] * (stop - start)
-        return table
+            symbols[start : start + (FULL >> length)] = symbol
+            lengths[start : start + (FULL >> length)] = length
+        return symbols, lengths
 
 
 def table_of(counts: npt.NDArray[np.int64]) -> Table:
@@ -223,36 +223,72 @@ def encode(
 
 
 class Reader:
-    """The symbols of one block; `tables` by stream."""
+    """The symbols of one block; `tables` by stream.
+
+    Symbol and length are looked up for every bit position of a chunk at once, so that what is
+    left to do one by one is to step from a code to the next.
+    """
 
     def __init__(self, block: memoryview, tables: list[Table], place: str) -> None:
-        self.data = bytes(block) + bytes(3)
         self.block = block
         self.end = 8 * len(block)
         self.lookups = [t.lookup for t in tables]
         self.place = place
         self.pos = 0
+        self._load()
+
+    def _load(self) -> None:
+        """Look up symbol and length at each bit from the byte of `pos` on."""
+        start = self.pos >> 3
+        self.base = 8 * start
+        self.limit = min(8 * CHUNK, self.end - self.base + 1)
+        size = -(-self.limit // 8)
+        raw = np.zeros(size + 2, np.uint32)
+        there = np.frombuffer(self.block[start : start + size + 2], np.uint8)
+        raw[: len(there)] = there
+        words = raw[:size] << 16 | raw[1 : size + 1] << 8 | raw[2 : size + 2]
+        windows = (words[:, None] >> np.arange(12, 4, -1, dtype=np.uint32) & 0xFFF).reshape(-1)
+        self.symbols = [symbols[windows] for symbols, _ in self.lookups]
+        self.lengths = [lengths[windows].tobytes() for _, lengths in self.lookups]
 
     def next(self, stream: int) -> int:
         """Return the next symbol, which is of `stream`."""
-        start = self.pos >> 3
-        word = int.from_bytes(self.data[start : start + 3], "big")
-        symbol, length = self.lookups[stream][word >> (12 - (self.pos & 7)) & 0xFFF]
-        self.pos += length
+        if self.pos - self.base >= self.limit:
+            self._load()
+        at = self.pos - self.base
+        self.pos += self.lengths[stream][at]
         if self.pos > self.end:
-            raise error_of(Code.TRUNCATED, f"block ends inside a code at {start}", self.place)
-        return symbol
+            raise error_of(Code.TRUNCATED, f"block ends inside a code at bit {at}", self.place)
+        return int(self.symbols[stream][at])
 
     def many(self, count: int, streams: tuple[int, ...]) -> Planes:
         """Return `count` elements whose symbols are of `streams` in turn."""
-        symbols = np.empty((count, len(streams)), np.uint8)
-        for i in range(count):
-            for k, stream in enumerate(streams):
-                symbols[i, k] = self.next(stream)
-        return symbols
+        out = np.empty((count, len(streams)), np.uint8)
+        done = 0
+        while done < count:
+            done += self._bulk(out[done:], streams)
+            if done < count:  # near the end of chunk or block: one element with every check
+                out[done] = [self.next(stream) for stream in streams]
+                done += 1
+        return out
+
+    def _bulk(self, out: Planes, streams: tuple[int, ...]) -> int:
+        """Fill elements of `out` while their codes surely end in this chunk; return how many."""
+        at, stop = self.pos - self.base, self.limit - MAX_CODE_BITS * len(streams)
+        lengths = [self.lengths[stream] for stream in streams]
+        starts: list[int] = []
+        wanted = len(out) * len(streams)
+        while at < stop and len(starts) < wanted:
+            for length in lengths:
+                starts.append(at)
+                at += length[at]
+        self.pos = self.base + at
+        found = np.array(starts, np.int64).reshape(-1, len(streams))
+        for k, stream in enumerate(streams):
+            out[: len(found), k] = self.symbols[stream][found[:, k]]
+        return len(found)
 
     def finish(self) -> None:
         """Check that the block ends here."""
         spare = self.end - self.pos
         check_end(spare, self.block[-1] & ((1 << spare) - 1) if 0 < spare < 8 else 0, self.place)
-
