@@ -174,6 +174,9 @@ int exercise(const uint8_t *data, size_t size, FILE *log)
     note(log, "open", model->item, status, model->place);
     if (status == DCF_OK) {
         dcf_layer layer;
+        uint32_t found = DCF_NO_TENSOR;
+        status = dcf_find(model, "weight", 6, &found);
+        note(log, "find", status == DCF_OK ? found : DCF_NO_TENSOR, status, 0);
         for (i = 0; i < LAYERS_MOST; i++) {
             note(log, "layer", i, dcf_layer_at(model, i, &layer), 0);
         }

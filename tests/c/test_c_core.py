@@ -11,10 +11,18 @@ import subprocess
 from collections import Counter
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from mutants import large_files, mutants
+
+from build import fix_crcs
+from dcformat.coded import CodedModel, CodedTensor, Raw
+from dcformat.encode import Settings, encode_model
+from dcformat.ids import NO_TENSOR, DType, Rounding, Section
+from dcformat.model import LayerFormat
 
 HERE = Path(__file__).resolve().parent
 CORE = HERE.parents[1] / "dcformat" / "c"
@@ -135,6 +143,43 @@ def test_a_build_without_rooms_reads_the_other_tensors(tmp_path: Path) -> None:
     assert all(few <= all_of for few, all_of in zip(fewer, decoded, strict=True))
     assert 0 < sum(map(len, fewer)) < sum(map(len, decoded))
     assert all(said[0].split()[2] == "0" for said in part)
+
+
+def layered(**settings: bool) -> bytes:
+    """Return a file of two tensors, the second named "weight", and one layer."""
+    numbers = np.arange(12, dtype=np.int8).reshape(3, 4)
+    tensors = [CodedTensor(name, DType.INT8, numbers + i, Raw()) for i, name in enumerate("ab")]
+    tensors[1] = replace(tensors[1], name="weight")
+    layer = LayerFormat("dense", "weight", "a", 5, 8, 7, 8, 12, 32, 4, 8, Rounding.HALF_EVEN)
+    return encode_model(CodedModel(tuple(tensors), layers=(layer,)), Settings(**settings))
+
+
+def fixed_section(data: bytes) -> int:
+    """Return where section FIXED begins."""
+    entries = range(48, len(data), 32)
+    entry = next(at for at in entries if data[at] == Section.FIXED)
+    return int.from_bytes(data[entry + 8 : entry + 16], "little")
+
+
+def test_tensors_are_found_by_name_and_by_hash_and_layers_are_read(tmp_path: Path) -> None:
+    program = build(tmp_path, "-O1")
+    named = layered()
+    stripped = layered(names=False)
+    neither = layered(names=False, hashes=False)
+    shift, zero = fixed_section(named) + 4 + 16, fixed_section(named) + 4 + 22
+    for files, expected in (
+        ((named, stripped), ["find 1 0 0", "layer 0 0 0", "layer 1 -1 0"]),
+        ((neither,), [f"find {NO_TENSOR} -1 0", "layer 0 0 0"]),
+        ((changed(named, shift),), ["layer 0 -14 0"]),
+        ((changed(named, zero),), ["layer 0 -15 0"]),
+    ):
+        for lines in answers(program, tmp_path, files):
+            assert set(expected) <= set(lines)
+
+
+def changed(data: bytes, at: int) -> bytes:
+    """Return a valid file again after changing one byte."""
+    return fix_crcs(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
 
 
 @pytest.fixture(scope="module")
