@@ -90,9 +90,8 @@ def _faults(file: File, record: Record, counts: Counts) -> Iterator[str]:
     if form is None:
         return
     _count(form, record, counts)
-    start = record.offset
-    payload = file.opened.container.stored(Section.PAYLOAD)[start : start + record.head.payload_size]
-    if form.payload() != payload:
+    start, stop = record.offset, record.offset + record.head.payload_size
+    if form.payload() != file.opened.container.stored(Section.PAYLOAD)[start:stop]:
         yield "payload: not written in the canonical way"
     step = payload_align(record.head, _raw(record), 1)
     if step > 1 and start % step:

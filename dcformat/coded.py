@@ -127,7 +127,7 @@ class CodedModel:
     graph: Graph | None = None
     layers: tuple[LayerFormat, ...] = ()
     metadata: Mapping[Meta, bytes] = field(default_factory=dict)
-    source: Source = Source()
+    source: Source = field(default_factory=Source)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, CodedModel):

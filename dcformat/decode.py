@@ -7,7 +7,8 @@ functions over the C core.
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -93,7 +94,7 @@ def _table_entries(container: Container) -> list[memoryview]:
     offsets = [fields.u32() for _ in range(count)]
     first = 4 + 4 * count
     fields.need((offsets[0] if count else size) == first, "first table's offset")
-    for before, offset in zip(offsets, offsets[1:], strict=False):
+    for before, offset in pairwise(offsets):
         fields.need(offset > before, f"table offset {offset}")
     for offset in offsets:
         fields.need(offset < size, f"table offset {offset}")
@@ -128,7 +129,7 @@ def _parse_records(container: Container, tables: list[object]) -> list[Record]:
             offset = align(end, payload_align(head, _raw_dense(head), step))
             end = offset + head.payload_size
             fields.need(end <= size, "payload past the end of PAYLOAD", Code.TRUNCATED)
-            record = Record(**{**vars(record), "offset": offset})
+            record = replace(record, offset=offset)
         else:
             record = Record(head.tied, head)
         records.append(record)
@@ -242,9 +243,9 @@ def _blocks(fields: Fields, head: Head, table: memoryview) -> list[memoryview]:
     width = head.blocks.offset_width if head.blocks else 1
     offsets = [int.from_bytes(table[i : i + width], "little") for i in range(0, len(table), width)]
     bounds = [0, *offsets, len(body)]
-    for before, after in zip(bounds, bounds[1:], strict=False):
+    for before, after in pairwise(bounds):
         fields.need(before <= after, f"block offset {before} of {len(body)}")
-    return [body[a:b] for a, b in zip(bounds, bounds[1:], strict=False)]
+    return [body[a:b] for a, b in pairwise(bounds)]
 
 
 def _plan(record: Record) -> Plan:
@@ -275,9 +276,7 @@ def decode_symbols(
     return symbols, front.values
 
 
-def _decode_block(
-    opened: Opened, record: Record, front: Front, number: int, count: int
-) -> Planes:
+def _decode_block(opened: Opened, record: Record, front: Front, number: int, count: int) -> Planes:
     plan, head = _plan(record), record.head
     layout = LAYOUTS[head.layout]
     alphabets = layout.alphabets(record.layout, plan)

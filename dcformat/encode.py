@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import accumulate
 
 import numpy as np
 
@@ -23,6 +24,7 @@ from .errors import Code, ConvertError, error_of
 from .fields import align
 from .forms import Form, Stored, coder_parameters, forms_of, store
 from .ids import (
+    MAX_ALIGN_LOG2,
     MAX_ELEMENTS,
     MAX_NAME_BYTES,
     MAX_RANK,
@@ -85,8 +87,8 @@ class _Tables:
         if count > MAX_TABLES:
             raise error_of(Code.LIMIT, f"{count} tables", "section TABLES")
         sizes = [len(entry) for entry in self.index]
-        offsets = np.cumsum([4 + 4 * count, *sizes[:-1]]) if count else []
-        head = struct.pack(f"<I{count}I", count, *(int(o) for o in offsets))
+        offsets = accumulate(sizes[:-1], initial=4 + 4 * count) if count else ()
+        head = struct.pack(f"<I{count}I", count, *offsets)
         return head + b"".join(self.index) if count else b""
 
 
@@ -112,7 +114,8 @@ def _check_settings(settings: Settings) -> None:
         raise ConvertError(f"unknown target {settings.target!r}; known: {', '.join(TARGETS)}")
     if settings.prefer not in ("size", "speed"):
         raise ConvertError(f"unknown preference {settings.prefer!r}; known: size, speed")
-    if settings.align and (settings.align & (settings.align - 1) or not 16 <= settings.align <= 4096):
+    step = settings.align
+    if step and (step & (step - 1) or not 16 <= step <= 1 << MAX_ALIGN_LOG2):
         raise ConvertError(f"alignment {settings.align} is not a power of two from 16 to 4096")
 
 
@@ -158,7 +161,7 @@ def _digest(tensor: CodedTensor) -> bytes:
         plain = value if not isinstance(value, np.ndarray) else (value.shape, value.dtype.str)
         hasher.update(repr((key, plain)).encode())
         hasher.update(value.tobytes() if isinstance(value, np.ndarray) else b"")
-    hasher.update(np.ascontiguousarray(tensor.symbols))
+    hasher.update(np.ascontiguousarray(tensor.symbols).data)
     return hasher.digest()
 
 
@@ -225,7 +228,7 @@ def content_id(tensors: Sequence[CodedTensor]) -> bytes:
         hasher.update(struct.pack("<I", len(name)) + name)
         hasher.update(struct.pack(f"<BB{rank}Q", tensor.dtype, rank, *tensor.shape))
         hasher.update(struct.pack("<B", tensor.number_type()))
-        hasher.update(np.ascontiguousarray(tensor.numbers()).tobytes())
+        hasher.update(np.ascontiguousarray(tensor.numbers()).data)
         hasher.update(_meaning(tensor))
     return hasher.digest()
 

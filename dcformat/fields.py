@@ -59,11 +59,7 @@ class Fields:
     def zeros(self, size: int) -> None:
         """Skip `size` bytes that are zero, else PADDING."""
         if any(self.take(size)):
-            raise error_of(Code.PADDING, f"reserved bytes at {self.pos - size} not zero", self.place)
-
-    def fail(self, code: Code, message: str) -> None:
-        """Raise the error `code` here."""
-        raise error_of(code, message, self.place)
+            raise error_of(Code.PADDING, f"bytes at {self.pos - size} not zero", self.place)
 
     def need(self, condition: bool, message: str, code: Code = Code.STRUCTURE) -> None:
         """Raise `code` (STRUCTURE unless said otherwise) where `condition` is false."""

@@ -142,7 +142,7 @@ def _indices(numbers: Array, values: Codebook, opened: Opened, record: Record) -
     if len(np.unique(bits)) < len(bits):
         return decode.decode_symbols(opened, record.index)[0]
     found = np.searchsorted(bits[order], _patterns(numbers))
-    return order[found].astype(np.uint8)
+    return np.asarray(order[found], np.uint8)
 
 
 def _patterns(array: Array) -> Any:
@@ -161,4 +161,3 @@ def load(path: str | Path) -> File:
         return File(data, str(path))
     except DcfError as error:
         raise error.at(str(path)) from None
-

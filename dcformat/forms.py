@@ -348,9 +348,8 @@ def _with_classes(form: Form) -> Form | None:
         if len(used) < 2:
             continue
         classes = np.searchsorted(used, classes).astype(np.uint8)
-        tables = tuple(
-            table for c in range(len(used)) for table in tables_of(_class_counts(form, classes == c))
-        )
+        counts = [_class_counts(form, classes == c) for c in range(len(used))]
+        tables = tuple(table for row in counts for table in tables_of(row))
         other = huffman_form(
             form.stored, form.layout, form.params, form.block_rows, tables, classes
         )
@@ -373,8 +372,8 @@ def _block_counts(form: Form) -> npt.NDArray[np.int32]:
 
 
 def _class_counts(form: Form, chosen: npt.NDArray[np.bool_]) -> I64:
-    counts = _block_counts(form)[chosen].sum(axis=0, dtype=np.int64)
-    return counts.reshape(-1, 256)
+    counts: I64 = _block_counts(form)[chosen].sum(axis=0, dtype=np.int64).reshape(-1, 256)
+    return counts
 
 
 def _classify(form: Form, count: int) -> npt.NDArray[np.uint8]:

@@ -102,7 +102,7 @@ class Model:
     tensors: tuple[Tensor, ...] = ()
     graph: Graph | None = None
     uses: Mapping[str, Use] = field(default_factory=dict)
-    source: Source = Source()
+    source: Source = field(default_factory=Source)
     metadata: Mapping[Meta, bytes] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 

@@ -108,7 +108,8 @@ def _value_unit(tensor: int, stream: int, form: Form, row: I64) -> Unit:
     digits = row[alphabet : alphabet + RUN_DIGITS] if run else np.zeros(RUN_DIGITS, np.int64)
     if form.stored.room is ValuesId.CODEBOOK:
         # an index has no number to shift by: only codebooks of one size share
-        return Unit(tensor, stream, (2, run, alphabet), row * _below(alphabet), 0, alphabet - 1, digits)
+        kind = (2, run, alphabet)
+        return Unit(tensor, stream, kind, row * _below(alphabet), 0, alphabet - 1, digits)
     low = plan.base - number_range(plan.number)[0]
     counts = np.zeros(256, np.int64)
     counts[low : low + alphabet] = row[:alphabet]
@@ -201,9 +202,7 @@ def _form(form: Form | None) -> Form:
     return form
 
 
-def _with_shared_tables(
-    forms: dict[int, Form | None], clusters: list[Cluster]
-) -> dict[int, Form]:
+def _with_shared_tables(forms: dict[int, Form | None], clusters: list[Cluster]) -> dict[int, Form]:
     """Write again the forms whose table is shared with another tensor."""
     tables: dict[tuple[int, int], tuple[Table, Cluster]] = {}
     for group in clusters:

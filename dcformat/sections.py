@@ -5,6 +5,8 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 from .errors import Code
 from .fields import Fields
@@ -91,31 +93,24 @@ def parse_layers(content: memoryview, names: Sequence[str]) -> tuple[LayerFormat
     layers = [_layer(fields, row, names) for row in raw]
     texts = [_utf8(fields, bytes(fields.take(fields.u16()))) for _ in range(count)]
     fields.need(fields.left == 0, "bytes after the last name")
-    return tuple(
-        LayerFormat(name=text, **vars_of) for text, vars_of in zip(texts, layers, strict=True)
-    )
+    return tuple(replace(layer, name=text) for text, layer in zip(texts, layers, strict=True))
 
 
-def _layer(fields: Fields, row: tuple[int, ...], names: Sequence[str]) -> dict[str, object]:
+def _layer(fields: Fields, row: tuple[Any, ...], names: Sequence[str]) -> LayerFormat:
     weight, bias, fi, bi, fw, bw, fb, bb, fo, bo, shift, bias_shift, rounding, zero = row
     for index in (weight, bias):
         fields.need(index == NO_TENSOR or index < len(names), f"tensor {index}")
     fields.need((shift, bias_shift) == (fi + fw - fo, fi + fw - fb), "shift")
     fields.need(rounding in set(Rounding), f"rounding rule {rounding}")
     fields.need(zero == bytes(3), "reserved bytes", Code.PADDING)
-    return {
-        "weight": None if weight == NO_TENSOR else names[weight],
-        "bias": None if bias == NO_TENSOR else names[bias],
-        "input_fraction": fi, "input_bits": bi, "weight_fraction": fw, "weight_bits": bw,
-        "bias_fraction": fb, "bias_bits": bb, "output_fraction": fo, "output_bits": bo,
-        "rounding": rounding,
-    }  # fmt: skip
+    first, second = (None if i == NO_TENSOR else names[i] for i in (weight, bias))
+    return LayerFormat("", first, second, fi, bi, fw, bw, fb, bb, fo, bo, rounding)
 
 
-def write_meta(metadata: Mapping[Meta, bytes]) -> bytes:
+def write_meta(metadata: Mapping[Meta, bytes] | Mapping[int, bytes]) -> bytes:
     """Return META: entries in ascending order of keys."""
     return b"".join(
-        struct.pack("<BI", key, len(metadata[key])) + metadata[key] for key in sorted(metadata)
+        struct.pack("<BI", key, len(value)) + value for key, value in sorted(metadata.items())
     )
 
 

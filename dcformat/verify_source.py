@@ -14,10 +14,9 @@ import numpy.typing as npt
 
 from . import formats
 from .checks import Check, failed, passed, skipped, verdict
-from .coded import Affine, CodedTensor, expand_tensor, same_bits
+from .coded import Affine, CodedTensor, expand, expand_tensor, same_bits
 from .compress import Recipe, compress, recipe_from_json, recipe_json
 from .errors import DcfError
-from .coded import expand
 from .file import File
 from .ids import DType, Meta, Section
 from .model import Array, Model, Tensor

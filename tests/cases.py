@@ -7,11 +7,10 @@ from collections.abc import Iterator
 import numpy as np
 
 from dcformat.coded import Affine, Codebook, CodedTensor, Fixed, Raw, Values
-from dcformat.forms import Form, Stored, huffman_form, packed_form, store
-from dcformat.forms import zstd_form
-from dcformat.ids import NUMPY, WIDTH, DType, Layout
 from dcformat.encodings.layout_gap import Gap
 from dcformat.encodings.layout_run import Run
+from dcformat.forms import Form, Stored, huffman_form, packed_form, store, zstd_form
+from dcformat.ids import NUMPY, WIDTH, DType, Layout
 
 SCALED = (DType.FLOAT, DType.FLOAT16, DType.BFLOAT16, DType.DOUBLE)
 
@@ -57,7 +56,8 @@ def tensors() -> Iterator[CodedTensor]:
               rng.standard_normal((30, 40), np.float32)).astype("<f4"), DType.FLOAT)  # fmt: skip
     skew = (40 * rng.random(4000) ** 6).astype(np.uint8).reshape(40, 100)
     yield raw("skewed", skew, DType.UINT8)
-    yield raw("far_apart", np.where(np.arange(4000) % 1300 == 1299, 7, 0).astype(np.int8), DType.INT8)
+    far = np.where(np.arange(4000) % 1300 == 1299, 7, 0).astype(np.int8)
+    yield raw("far_apart", far, DType.INT8)
     yield raw("negative_zero", np.array([0.0, -0.0, 0.0, -0.0] * 9, "<f4"), DType.FLOAT)
     conv = sparse(rng, (16, 8, 3, 3), 0.6)
     scale = rng.random(16).astype("<f4")

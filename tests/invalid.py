@@ -11,15 +11,15 @@ import zlib
 from collections.abc import Iterator
 
 from build import crc, file_of, fix_crcs, tables_of, unhex
-
 from dcformat.container import ENTRY_BYTES, HEADER_BYTES
 from dcformat.ids import Section
-from dcformat.sections import write_layers, write_meta, write_names
 from dcformat.model import LayerFormat
+from dcformat.sections import write_layers, write_meta, write_names
 
 NUMBERS = bytes([0, 1, 2, 3])
 #: UINT8 of shape (4,), DENSE, RAW, PACKED, alphabet 4
-PLAIN = unhex("06 02 01 00 00 00 00 00") + crc(NUMBERS) + unhex("01 00 00 00 04 00 00 00 04 00 00 00")
+HEAD = unhex("06 02 01 00 00 00 00 00") + crc(NUMBERS)
+PLAIN = HEAD + unhex("01 00 00 00 04 00 00 00 04 00 00 00")
 BODY = bytes([0b11_10_01_00])
 FLAT = unhex("02 00 03")
 #: the same numbers as FLOAT with values RAW: payload at its alignment
@@ -218,7 +218,7 @@ def _long_records() -> Iterator[tuple[str, bytes]]:
     yield "STRUCTURE-huffman_table_1", matrix(0, "", 1, "01 00 00 00")
     bomb = unhex("06 02 01 00 00 00 00 00 00 00 00 00 00 00 00 00 ff ff ff 00 01 00 00 00")
     yield "LIMIT-decodes_to_far_more", file_of([bomb])
-    vast = unhex("07 02 02 00 00 00 00 00 00 00 00 00 01 00 00 00 ff ff ff ff ff ff ff ff", "01 00 00 00")  # fmt: skip
+    vast = unhex("07 02 02 00 00 00 00 00 00 00 00 00 01 00 00 00", "ff" * 8, "01 00 00 00")
     yield "LIMIT-elements", file_of([vast], b"\0")
     yield "UNSUPPORTED-layout_9", file_of([PLAIN[:4] + b"\x09" + PLAIN[5:]], BODY)
     yield "UNSUPPORTED-type_99", file_of([PLAIN[:1] + b"\x63" + PLAIN[2:]], BODY)
@@ -230,7 +230,7 @@ def _payload() -> Iterator[tuple[str, bytes]]:
     yield "PADDING-between_payloads", change(good, start(good, Section.PAYLOAD) + 1, b"\x01")
     three = PLAIN[:20] + b"\x03" + PLAIN[21:]
     yield "RANGE-symbol_past_alphabet", file_of([three], BODY)
-    five = unhex("06 02 01 00 00 00 00 00") + crc(NUMBERS) + unhex("01 00 00 00 03 00 00 00 04 00 00 00")  # fmt: skip
+    five = HEAD + unhex("01 00 00 00 03 00 00 00 04 00 00 00")
     yield "PADDING-spare_bits", file_of([five], BODY)
     long = PLAIN[:12] + b"\x02" + PLAIN[13:]
     yield "STRUCTURE-unused_byte", file_of([long], BODY + b"\0")

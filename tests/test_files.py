@@ -25,15 +25,20 @@ def test_the_bytes_are_there_only_after_the_block(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [target]
 
 
+def fail_half_way(target: Path, error: type[BaseException]) -> None:
+    with atomic_output(target) as stream:
+        stream.write(b"half of it")
+        raise error
+
+
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
 def test_an_error_leaves_the_old_file_and_nothing_else(
     tmp_path: Path, error: type[BaseException]
 ) -> None:
     target = tmp_path / "x.dcf"
     target.write_bytes(b"old")
-    with pytest.raises(error), atomic_output(target) as stream:
-        stream.write(b"half of it")
-        raise error
+    with pytest.raises(error):
+        fail_half_way(target, error)
     assert target.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [target]
 

@@ -7,11 +7,12 @@ import zlib
 import numpy as np
 import pytest
 from cases import forms, stored, tensors
+
 from dcformat import decode, native
 from dcformat.canonical import faults
 from dcformat.coded import CodedTensor
-from dcformat.encode import write_tensors
 from dcformat.container import write_container
+from dcformat.encode import write_tensors
 from dcformat.file import File
 from dcformat.forms import Form
 from dcformat.ids import Coder, Section
@@ -52,8 +53,6 @@ def test_what_the_encoder_writes_is_canonical(tensor: CodedTensor) -> None:
     for name, form in forms(stored(tensor)):
         if form.legal():
             assert list(faults(File(file_of(form)))) == [], name
-
-
 
 
 @pytest.mark.skipif(not native.AVAILABLE, reason="the C extension is not built")

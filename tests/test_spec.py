@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from build import file_of
 from dcformat import decode, errors, ids, native
 from dcformat.canonical import faults

@@ -54,7 +54,7 @@ class Reader:
             top = int(planes[stream].max(initial=0))
             if top >= self.alphabets[stream]:
                 raise error_of(Code.RANGE, f"symbol {top}", self.place)
-        return planes.T
+        return np.asarray(planes.T)
 
     def finish(self) -> None:
         """The frame was checked as a whole."""

@@ -48,9 +48,7 @@ def alphabets(params: Run, plan: Plan) -> tuple[int, ...]:
     return (plan.alphabets[0] + 2,)
 
 
-def encode(
-    planes: Planes, ends: npt.NDArray[np.int64], params: Run, alphabet: int = 0
-) -> Items:
+def encode(planes: Planes, ends: npt.NDArray[np.int64], params: Run, alphabet: int = 0) -> Items:
     """Return the items of `planes` (n, 1), run digits from `alphabet`; `ends` counts elements."""
     symbols = planes[:, 0].astype(np.int64)
     background = symbols == params.background

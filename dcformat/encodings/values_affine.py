@@ -31,9 +31,7 @@ from .parts import (
 NUMBERS = (DType.INT8, DType.UINT8, DType.INT16, DType.UINT16)
 
 
-def parameter_shape(
-    stored_shape: tuple[int, ...], axis: int | None, block: int
-) -> tuple[int, ...]:
+def parameter_shape(stored_shape: tuple[int, ...], axis: int | None, block: int) -> tuple[int, ...]:
     """Return the shape of scales and zero points."""
     if axis is None:
         return ()

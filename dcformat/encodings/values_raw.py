@@ -11,6 +11,7 @@ from ..ids import DType
 from ..model import Array
 from .parts import Plan, Planes, join, narrowest, read_narrow, split, write_narrow
 
+
 def read_params(
     fields: Fields, dtype: DType, stored_shape: tuple[int, ...], tables: list[object]
 ) -> Plan:

@@ -32,7 +32,10 @@ from dcformat.ids import Coder, Layout, Meta, Section, ValuesId  # noqa: E402
 from dcformat.model import Graph, LayerFormat  # noqa: E402
 from dcformat.sections import write_meta, write_names  # noqa: E402
 
-HOSTILE = ("../../etc/passwd", "*/ int x; /*", "??/", "line\nbreak", "\x1b[31mred", "[bold]b[/]", "a" * 300, "ö-重み", "%s%n")  # fmt: skip
+HOSTILE = (
+    "../../etc/passwd", "*/ int x; /*", "??/", "line\nbreak", "\x1b[31mred", "[bold]b[/]",
+    "a" * 300, "ö-重み", "%s%n",
+)  # fmt: skip
 
 
 def single(form: Form) -> bytes:
