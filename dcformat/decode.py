@@ -15,7 +15,7 @@ import numpy as np
 
 from .coded import Codebook, Values
 from .container import Container, parse_container
-from .encodings import CODERS, LAYOUTS, LEGAL, VALUES, coder_huffman, values_codebook
+from .encodings import CODERS, LAYOUTS, LEGAL, VALUES, coder_huffman, coder_packed, values_codebook
 from .encodings.parts import Plan, Planes
 from .errors import Code, DcfError, UnsupportedError, error_of
 from .fields import Fields, align, all_zero
@@ -321,10 +321,25 @@ def decode_rows(opened: Opened, index: int, start: int, stop: int) -> Array:
     if start == stop or head.elements == 0:
         read_front(opened, record)
         return np.empty(0, NUMPY[_plan(record).number])
+    if head.layout == Layout.DENSE and head.coder == Coder.PACKED:
+        return _packed_rows(opened, record, start, stop)
     first, last = start // head.block_rows, -(-stop // head.block_rows)
     symbols, values = decode_symbols(opened, index, first, last)
     skip = (start - first * head.block_rows) * head.columns
     return numbers_of(symbols[skip : skip + (stop - start) * head.columns], values)
+
+
+def _packed_rows(opened: Opened, record: Record, start: int, stop: int) -> Array:
+    """Read rows that begin at known bits (layout_dense.md, "Rows")."""
+    head, plan = record.head, _plan(record)
+    front = read_front(opened, record)
+    reader = coder_packed.Reader(front.blocks[0], plan.alphabets, f"tensor {record.index}")
+    row = sum(coder_packed.bits_of(a) for a in plan.alphabets) * head.columns
+    reader.seek(start * row)
+    planes = LAYOUTS[head.layout].decode((stop - start) * head.columns, reader, None, plan)
+    if stop == head.rows:
+        reader.finish()
+    return numbers_of(VALUES[head.values].from_planes(plan, planes), front.values)
 
 
 def check_file(opened: Opened) -> None:

@@ -62,11 +62,16 @@ class Reader:
             raise error_of(Code.RANGE, f"symbol {symbol} at bit {self.pos - bits}", self.place)
         return symbol
 
+    def seek(self, bit: int) -> None:
+        """Go to a bit of the block."""
+        self.pos = bit
+
     def many(self, count: int, streams: tuple[int, ...]) -> Planes:
         """Return `count` elements whose symbols are of `streams` in turn, all of one width."""
         bits = self.bits[streams[0]]
         wanted = count * len(streams)
-        there = wanted if bits == 0 else min(wanted, (8 * len(self.block) - self.pos) // bits)
+        left = max(0, 8 * len(self.block) - self.pos)
+        there = wanted if bits == 0 else min(wanted, left // bits)
         symbols = self._unpack(there, bits)
         alphabet = self.alphabets[streams[0]]
         if there and int(symbols.max()) >= alphabet:
@@ -77,13 +82,14 @@ class Reader:
         return symbols.reshape(count, len(streams))
 
     def _unpack(self, count: int, bits: int) -> Planes:
-        raw = np.frombuffer(self.block, np.uint8)
         if bits == 0:
             return np.zeros(count, np.uint8)
-        if bits == 8:
+        raw = np.frombuffer(self.block, np.uint8)[self.pos >> 3 :]
+        skip = self.pos & 7
+        if bits == 8 and skip == 0:
             return raw[:count]
-        flat = np.unpackbits(raw, count=count * bits, bitorder="little").reshape(count, bits)
-        return np.packbits(flat, axis=1, bitorder="little")[:, 0]
+        flat = np.unpackbits(raw, count=skip + count * bits, bitorder="little")[skip:]
+        return np.packbits(flat.reshape(count, bits), axis=1, bitorder="little")[:, 0]
 
     def finish(self) -> None:
         """Check that the block ends here."""
