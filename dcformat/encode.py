@@ -177,11 +177,14 @@ def choose(
             raise ConvertError(f"cannot encode: {error}", place=tensor.name) from error
 
     drafts = []
-    with ThreadPoolExecutor(max_workers=max(1, settings.jobs)) as workers:
+    workers = ThreadPoolExecutor(max_workers=max(1, settings.jobs))
+    try:
         for i, one in enumerate(workers.map(draft, tensors)):
             drafts.append(one)
             if progress:
                 progress(tensors[i].name, i + 1, len(tensors))
+    finally:
+        workers.shutdown(cancel_futures=True)  # an interrupt does not wait for the other tensors
     return pool.share([huffman for huffman, _ in drafts], [other for _, other in drafts])
 
 
