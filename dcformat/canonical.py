@@ -24,10 +24,11 @@ from .encodings.layout_run import Run
 from .encodings.values_codebook import Levels
 from .errors import UnsupportedError
 from .file import File
-from .forms import Form, Stored, counts_of, huffman_form, packed_form, tables_of, zstd_form
+from .forms import Form, Stored, huffman_form, packed_form, zstd_form
 from .ids import Coder, DType, Layout, Meta, Section, SectionCodec, ValuesId
 from .records import payload_align
 from .sections import write_hashes, write_layers, write_meta, write_names
+from .tables import counts_of, tables_of
 
 Counts = dict[int, npt.NDArray[np.int64]]
 

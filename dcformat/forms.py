@@ -23,6 +23,7 @@ from .encodings.parts import Items, Plan, Planes
 from .ids import MAX_CLASSES, MAX_RATIO, RATIO_SLACK, WIDTH, Coder, Layout, ValuesId
 from .model import Array
 from .records import Blocks
+from .tables import bit_cost, block_counts, classify, counts_of, tables_of
 
 I64 = npt.NDArray[np.int64]
 ROOM_OF: dict[type, ValuesId] = {
@@ -235,21 +236,8 @@ def items_of(stored: Stored, layout: Layout, params: Any, block_rows: int) -> It
     return items
 
 
-def counts_of(items: Items, streams: int) -> I64:
-    """Return the symbol counts (streams, 256)."""
-    index = items.streams.astype(np.int64) * 256 + items.symbols
-    return np.bincount(index, minlength=256 * streams).reshape(streams, 256).astype(np.int64)
-
-
 def _stream_count(stored: Stored, layout: Layout) -> int:
     return stored.plan.width + (1 if layout is Layout.GAP else 0)
-
-
-def tables_of(counts: I64) -> tuple[Table, ...]:
-    """Return a table for each row of counts; a stream without symbols gets a lone symbol 0."""
-    filled = counts.copy()
-    filled[counts.sum(axis=1) == 0, 0] = 1
-    return tuple(coder_huffman.table_of(row) for row in filled)
 
 
 def _huffman(stored: Stored, layout: Layout, params: Any, row_access: bool) -> Form:
@@ -261,12 +249,6 @@ def _huffman(stored: Stored, layout: Layout, params: Any, row_access: bool) -> F
     form = huffman_form(stored, layout, params, rows, tables=None)
     classed = _with_classes(form) if len(form.block_ends) >= 8 else None
     return classed if classed is not None and classed.size() < form.size() else form
-
-
-def bit_cost(counts: I64, table: Table) -> int:
-    """Return the bits of symbols with these counts."""
-    used = counts > 0
-    return int((counts[used] * table.lengths[used].astype(np.int64)).sum())
 
 
 def huffman_form(
@@ -340,63 +322,23 @@ def block_rows_of(stored: Stored, size: int, row_access: bool) -> int:
 
 
 def _with_classes(form: Form) -> Form | None:
-    """Return `form` with two or four table classes, whichever is smaller."""
+    """Return `form` with two or up to four table classes, whichever is smaller."""
+    if form.items is None:
+        return None
+    blocks = block_counts(form.items, _stream_count(form.stored, form.layout))
     best: Form | None = None
     for count in (2, MAX_CLASSES):
-        classes = _classify(form, count)
-        used = np.unique(classes)
-        if len(used) < 2:
+        classes = classify(blocks, form.tables, count)
+        if classes.max() == 0:
             continue
-        classes = np.searchsorted(used, classes).astype(np.uint8)
-        counts = [_class_counts(form, classes == c) for c in range(len(used))]
-        tables = tuple(table for row in counts for table in tables_of(row))
+        rows = [blocks[classes == c].sum(axis=0) for c in range(int(classes.max()) + 1)]
+        tables = tuple(table for row in rows for table in tables_of(row.reshape(-1, 256)))
         other = huffman_form(
             form.stored, form.layout, form.params, form.block_rows, tables, classes
         )
         if best is None or other.size() < best.size():
             best = other
     return best
-
-
-def _block_counts(form: Form) -> npt.NDArray[np.int32]:
-    """Return symbol counts (blocks, streams * 256)."""
-    items = form.items
-    if items is None:
-        raise ValueError("a form without items has no blocks to count")
-    streams = _stream_count(form.stored, form.layout)
-    sizes = np.diff(items.ends, prepend=0)
-    block = np.repeat(np.arange(len(items.ends)), sizes)
-    index = (block * streams + items.streams) * 256 + items.symbols
-    shape = (len(items.ends), streams * 256)
-    return np.bincount(index, minlength=shape[0] * shape[1]).reshape(shape).astype(np.int32)
-
-
-def _class_counts(form: Form, chosen: npt.NDArray[np.bool_]) -> I64:
-    counts: I64 = _block_counts(form)[chosen].sum(axis=0, dtype=np.int64).reshape(-1, 256)
-    return counts
-
-
-def _classify(form: Form, count: int) -> npt.NDArray[np.uint8]:
-    """Assign blocks to `count` table classes: by mean code length first, then by least bits."""
-    blocks = _block_counts(form).astype(np.int64)
-    lengths = np.concatenate([_priced(t) for t in form.tables])
-    mean = (blocks * lengths).sum(axis=1) / np.maximum(blocks.sum(axis=1), 1)
-    rank = np.argsort(np.argsort(mean, kind="stable"), kind="stable")
-    classes = (rank * count // len(rank)).astype(np.int64)
-    for _ in range(4):
-        prices = [
-            np.concatenate([_priced(t) for t in tables_of(part.sum(axis=0).reshape(-1, 256))])
-            for part in (blocks[classes == c] for c in range(count))
-        ]
-        costs = np.stack([(blocks * price).sum(axis=1) for price in prices], axis=1)
-        classes = np.argmin(costs, axis=1)
-    return classes.astype(np.uint8)
-
-
-def _priced(table: Table) -> I64:
-    """Return bits per symbol, with a price on symbols that the table lacks."""
-    lengths = table.lengths.astype(np.int64)
-    return np.where(table.lengths == coder_huffman.UNUSED, 16, lengths)
 
 
 def coder_parameters(form: Form, tables: tuple[int, ...]) -> bytes:

@@ -14,13 +14,13 @@ from .encodings import coder_huffman
 from .encodings.coder_huffman import Table
 from .encodings.layout_run import MAX_ALPHABET, Run
 from .encodings.parts import number_range
-from .forms import Form, bit_cost, counts_of, huffman_form, tables_of
+from .forms import Form, huffman_form
 from .ids import Layout, ValuesId
+from .tables import ABSENT_BITS, bit_cost, counts_of, prices, tables_of
 
 I64 = npt.NDArray[np.int64]
 MAX_CANDIDATES = 16  #: clusters of a kind that a new member is compared with
 RUN_DIGITS = 2
-ABSENT_BITS = 16  #: price of a symbol that a table lacks
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,13 +151,12 @@ def _best_cluster(candidates: list[Cluster], unit: Unit) -> Cluster | None:
 
 def _price(candidate: Cluster, unit: Unit) -> int:
     """Return the bits of the unit's symbols under the candidate's table, absent ones dear."""
-    table = candidate.table().lengths
-    lengths = np.where(table == coder_huffman.UNUSED, ABSENT_BITS, table).astype(np.int64)
-    prices = np.full(256, ABSENT_BITS, np.int64)
+    by_symbol = prices(candidate.table())
+    by_number = np.full(256, ABSENT_BITS, np.int64)
     size = candidate.high - candidate.low + 1
-    prices[candidate.low : candidate.high + 1] = lengths[:size]
-    digits = lengths[size : size + RUN_DIGITS]
-    return int((unit.counts * prices).sum() + (unit.digits[: len(digits)] * digits).sum())
+    by_number[candidate.low : candidate.high + 1] = by_symbol[:size]
+    digits = by_symbol[size : size + RUN_DIGITS]
+    return int((unit.counts * by_number).sum() + (unit.digits[: len(digits)] * digits).sum())
 
 
 def _merged(candidate: Cluster, unit: Unit) -> tuple[I64, I64, int, int] | None:

@@ -21,6 +21,7 @@ LAYERS = (
     ("_core", "kmeans", "kernels", "coded", "container", "formats", "records", "sections"),
     ("encodings*", "native"),
     ("compress*",),
+    ("tables",),
     ("forms", "pool", "encode", "decode"),
     ("file", "canonical"),
     ("verify*",),
