@@ -63,6 +63,7 @@ class Container:
 
     data: memoryview
     entries: Mapping[int, Entry]
+    ro_compat: int = 0
 
     def stored(self, section: int) -> memoryview:
         """Return the stored bytes of a section; empty if it is missing."""
@@ -100,7 +101,7 @@ def parse_container(data: bytes | memoryview) -> Container:
     Raises DcfError with the code of the first check that fails.
     """
     view = memoryview(data).cast("B")
-    header_size, count = _parse_header(view)
+    header_size, count, ro_compat = _parse_header(view)
     end = header_size + count * ENTRY_BYTES
     entries: dict[int, Entry] = {}
     previous = -1
@@ -114,19 +115,19 @@ def parse_container(data: bytes | memoryview) -> Container:
         raise error_of(Code.STRUCTURE, f"{len(view) - end} bytes after the last section", "tail")
     if not all_zero(view[end:]):
         raise error_of(Code.PADDING, "not zero", "tail")
-    container = Container(view, entries)
+    container = Container(view, entries, ro_compat)
     container.check_crc(Section.RECORDS)
     container.check_crc(Section.TABLES)
     return container
 
 
-def _parse_header(view: memoryview) -> tuple[int, int]:
-    """Return header_size and section_count."""
+def _parse_header(view: memoryview) -> tuple[int, int, int]:
+    """Return header_size, section_count and ro_compat."""
     fields = Fields(view, "header")
     fields.need(len(view) >= len(MAGIC), "shorter than the magic", Code.TRUNCATED)
     fields.need(bytes(view[:8]) == MAGIC, "not a .dcf file", Code.MAGIC)
     fields.need(len(view) >= HEADER_BYTES, "ends inside the header", Code.TRUNCATED)
-    (_, major, minor, size, count, file_size, incompat, _ro, _compat, table_crc, reserved, crc) = (
+    (_, major, minor, size, count, file_size, incompat, ro_compat, _, table_crc, reserved, crc) = (
         _HEADER.unpack(view[:HEADER_BYTES])
     )
     fields.need(
@@ -150,7 +151,7 @@ def _parse_header(view: memoryview) -> tuple[int, int]:
     end = size + count * ENTRY_BYTES
     fields.need(end <= len(view), "ends inside the section table", Code.TRUNCATED)
     fields.need(zlib.crc32(view[size:end]) == table_crc, "section table changed", Code.CHECKSUM)
-    return size, count
+    return size, count, ro_compat
 
 
 def _check_entry(view: memoryview, entry: Entry, previous: int, end: int) -> int:

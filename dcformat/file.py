@@ -70,6 +70,14 @@ class File(Mapping[str, Array]):
         content = self.opened.container.content(Section.GRAPH)
         return Graph(content[0], bytes(content[1:])) if len(content) else None
 
+    def check_rewritable(self) -> None:
+        """Raise UnsupportedError where a flag says that a reader like this must not rewrite."""
+        flags = self.opened.container.ro_compat
+        if flags:
+            raise error_of(
+                Code.FEATURE, f"unknown ro_compat flags {flags:#x}: may be read, not rewritten"
+            )
+
     @property
     def size(self) -> int:
         """Bytes of the file."""
