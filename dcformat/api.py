@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,14 @@ from .ids import Meta
 from .model import Model
 from .verify import verify as run_checks
 
+LOG = logging.getLogger("dcformat")
+
 
 def read(path: str | Path, format: str | None = None) -> Model:
     """Read a foreign model, by suffix or as `format`; its first bytes are checked.
 
-    Raises ConvertError with one line that names the file and the reason.
+    What stays in the graph is logged (logger "dcformat", level INFO). Raises ConvertError with
+    one line that names the file and the reason.
     """
     source = Path(path)
     reader = formats.reader_for(source, format)
@@ -33,7 +37,10 @@ def read(path: str | Path, format: str | None = None) -> Model:
         raise ConvertError(f"cannot read: {error.strerror}", place=str(path)) from error
     if not reader.accepts(head):
         raise ConvertError(f"does not look like {reader.format}", place=str(path))
-    return reader.read(source)
+    model = reader.read(source)
+    for note in model.notes:
+        LOG.info("%s: %s", path, note)
+    return model
 
 
 def write(model: Model, path: str | Path, format: str | None = None, **options: Any) -> None:

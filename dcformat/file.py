@@ -5,6 +5,7 @@ Spec: spec/DCF.md    Sisters: dcformat/decode.py, dcformat/native.py (what does 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +22,8 @@ from .ids import Coder, DType, Meta, Section
 from .model import Array, Graph, LayerFormat
 from .sections import parse_hashes, parse_layers, parse_meta, parse_names
 
+LOG = logging.getLogger("dcformat")
+
 
 class File(Mapping[str, Array]):
     """An opened file. `file[name]` is the tensor in its logical shape and type.
@@ -33,6 +36,8 @@ class File(Mapping[str, Array]):
         self.data = memoryview(data)
         self.label = name
         self.opened: Opened = decode.open_file(data)
+        if not native.AVAILABLE:
+            LOG.info("%s: the C extension is not built; decoding is slower", name or "file")
         self._native: Any = native.open_file(data) if native.AVAILABLE else None
 
     @cached_property
