@@ -174,27 +174,26 @@ def expand_tensor(tensor: CodedTensor) -> Array:
         return numbers
     real = numbers.astype(np.float32)
     if isinstance(values, Affine):
-        real -= _spread(values.zero_point, tensor.shape, values.axis, values.block)
+        points = values.zero_point.astype(np.float32)
+        real -= _spread(points, tensor.shape, values.axis, values.block)
         real *= _spread(values.scale, tensor.shape, values.axis, values.block)
     elif isinstance(values, Fixed):
-        scale = np.ldexp(np.float32(1), -values.fraction).astype(np.float32)
-        real *= _spread(scale, tensor.shape, values.axis, 0)
+        real = np.ldexp(real, _spread(-values.fraction, tensor.shape, values.axis, 0))
     elif values.scale is not None:
         real *= _spread(values.scale, tensor.shape, values.axis, 0)
     else:
-        real *= np.ldexp(np.float32(1), -int(values.fraction or 0))
+        real = np.ldexp(real, -int(values.fraction or 0))
     return _from_float32(real, tensor.dtype)
 
 
-def _spread(param: Array, shape: tuple[int, ...], axis: int | None, block: int) -> F32:
-    """Return `param` as float32 in a shape that broadcasts over `shape`."""
-    real = param.astype(np.float32)
+def _spread(param: Array, shape: tuple[int, ...], axis: int | None, block: int) -> Array:
+    """Return `param` in a shape that broadcasts over `shape`."""
     if axis is None:
-        return real
+        return param
     if block:
-        full = np.repeat(real, block, axis=axis)
+        full = np.repeat(param, block, axis=axis)
         return np.take(full, np.arange(shape[axis]), axis=axis)
-    return real.reshape([-1 if i == axis else 1 for i in range(len(shape))])
+    return param.reshape([-1 if i == axis else 1 for i in range(len(shape))])
 
 
 def _from_float32(real: F32, dtype: DType) -> Array:

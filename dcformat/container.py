@@ -18,6 +18,8 @@ from .ids import (
     MAGIC,
     MAJOR,
     MAX_ALIGN_LOG2,
+    MAX_GRAPH_BYTES,
+    MAX_META_BYTES,
     MAX_RATIO,
     MAX_SECTIONS,
     MINOR,
@@ -39,6 +41,7 @@ FLAGS: dict[Section, SectionFlag] = {
     for section in Section
 }
 COMPRESSIBLE = (Section.NAMES, Section.META, Section.GRAPH)
+MAX_DECODED = {int(Section.META): MAX_META_BYTES, int(Section.GRAPH): MAX_GRAPH_BYTES}
 _HEADER = struct.Struct("<8sHHHHQIIIIII")
 _ENTRY = struct.Struct("<BBBBIQQQ")
 
@@ -175,6 +178,8 @@ def _check_entry(view: memoryview, entry: Entry, previous: int, end: int) -> int
 
 
 def _check_codec(fields: Fields, entry: Entry, known: bool) -> None:
+    most = MAX_DECODED.get(entry.type, entry.decoded_size)
+    fields.need(entry.decoded_size <= most, f"{entry.decoded_size} bytes", Code.LIMIT)
     if entry.codec == SectionCodec.STORED:
         fields.need(entry.decoded_size == entry.stored_size, "decoded size of a stored section")
         return

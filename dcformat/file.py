@@ -18,7 +18,7 @@ from .coded import Codebook, CodedModel, CodedTensor, Raw, Values, expand_tensor
 from .decode import Opened, Record
 from .errors import Code, ConvertError, DcfError, error_of
 from .forms import logical_values
-from .ids import Coder, DType, Meta, Section
+from .ids import MAX_NAME_BYTES, Coder, DType, GraphFormat, Meta, Section
 from .model import Array, Graph, LayerFormat
 from .sections import parse_hashes, parse_layers, parse_meta, parse_names
 
@@ -45,7 +45,10 @@ class File(Mapping[str, Array]):
         """Names by record; `#<index>` where the file was stripped of names."""
         container = self.opened.container
         count = len(self.opened.records)
-        if Section.NAMES in container.entries:
+        entry = container.entries.get(Section.NAMES)
+        if entry is not None:
+            if entry.decoded_size > (2 + MAX_NAME_BYTES) * count:
+                raise error_of(Code.LIMIT, f"{entry.decoded_size} bytes of names", "section NAMES")
             return parse_names(container.content(Section.NAMES), count)
         return tuple(f"#{i}" for i in range(count))
 
@@ -73,7 +76,11 @@ class File(Mapping[str, Array]):
     def graph(self) -> Graph | None:
         """The source's graph, if the file has it."""
         content = self.opened.container.content(Section.GRAPH)
-        return Graph(content[0], bytes(content[1:])) if len(content) else None
+        if not len(content):
+            return None
+        if content[0] not in set(GraphFormat):
+            raise error_of(Code.UNSUPPORTED, f"graph format {content[0]}", "section GRAPH")
+        return Graph(content[0], bytes(content[1:]))
 
     def check_rewritable(self) -> None:
         """Raise UnsupportedError where a flag says that a reader like this must not rewrite."""

@@ -29,7 +29,11 @@ def decompress(frame: bytes | memoryview, size: int, place: str) -> bytes:
     The declared size is compared before libzstd allocates by it.
     """
     try:
+        if bytes(frame[:4]) != zstandard.FRAME_HEADER:
+            raise error_of(Code.CODE, "not a zstd frame", place)
         parameters = zstandard.get_frame_parameters(frame)
+        if parameters.dict_id:
+            raise error_of(Code.CODE, f"frame wants dictionary {parameters.dict_id}", place)
         if parameters.content_size != size:
             raise error_of(Code.CODE, f"frame says {parameters.content_size} bytes", place)
         if parameters.window_size > max(1 << MAX_ZSTD_WINDOW_LOG2, 1024):

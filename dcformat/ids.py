@@ -175,13 +175,14 @@ MAX_TABLES = 1 << 16
 MAX_ELEMENTS = 1 << 40
 MAX_NAME_BYTES = 4096
 MAX_META_BYTES = 1 << 24
+MAX_GRAPH_BYTES = (1 << 31) - 1
 MAX_CODE_BITS = 12
 MAX_SYMBOLS = 256
 MAX_CLASSES = 4
 MAX_ALIGN_LOG2 = 12
 MAX_ZSTD_WINDOW_LOG2 = 23
 MAX_RATIO = 1 << 16
-RATIO_SLACK = 64
+RATIO_SLACK = 16
 TAIL_BYTES = 8
 
 #: Bytes that one decoded number takes: 4-bit and 2-bit types are widened to one byte.

@@ -149,7 +149,7 @@ def write_record(head: Head, parameters: bytes) -> bytes:
 
 def payload_align(head: Head, raw_dense: bool, section_align: int) -> int:
     """Return the alignment of a payload (spec/DCF.md, "Payload")."""
-    if not raw_dense:
+    if not raw_dense or head.payload_size == 0:
         return 1
     if head.payload_size >= 64:
         return section_align

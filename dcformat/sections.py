@@ -10,9 +10,10 @@ from typing import Any
 
 from .errors import Code
 from .fields import Fields
-from .ids import MAX_META_BYTES, MAX_NAME_BYTES, NO_TENSOR, Meta, Rounding
+from .ids import MAX_NAME_BYTES, NO_TENSOR, Meta, Rounding
 from .model import LayerFormat
 
+META_SIZES = {int(Meta.SOURCE_SHA256): 32, int(Meta.CONTENT_ID): 32}
 _LAYER = struct.Struct("<IIbBbBbBbBhhB3s")
 
 
@@ -117,12 +118,13 @@ def write_meta(metadata: Mapping[Meta, bytes] | Mapping[int, bytes]) -> bytes:
 def parse_meta(content: memoryview) -> dict[int, bytes]:
     """Return META as a dict; unknown keys are kept."""
     fields = Fields(content, "section META")
-    fields.need(len(content) <= MAX_META_BYTES, f"{len(content)} bytes", Code.LIMIT)
     found: dict[int, bytes] = {}
     previous = -1
     while fields.left:
         key = fields.u8()
         fields.need(key > previous, f"key {key} out of order")
         found[key] = bytes(fields.take(fields.u32()))
+        size = META_SIZES.get(key, len(found[key]))
+        fields.need(len(found[key]) == size, f"key {key} of {len(found[key])} bytes")
         previous = key
     return found

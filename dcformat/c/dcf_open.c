@@ -105,6 +105,10 @@ static int entry_codec_check(const uint8_t *entry)
     const uint64_t stored = dcf_u64(entry + 16);
     const uint64_t decoded = dcf_u64(entry + 24);
     const int known = type != 0 && type <= DCF_SECTION_PAYLOAD;
+    if ((type == DCF_SECTION_META && decoded > DCF_MAX_META_BYTES) ||
+        (type == DCF_SECTION_GRAPH && decoded > DCF_MAX_GRAPH_BYTES)) {
+        return DCF_ERR_LIMIT;
+    }
     if (codec == DCF_SECTION_CODEC_STORED) {
         return decoded == stored ? DCF_OK : DCF_ERR_STRUCTURE;
     }

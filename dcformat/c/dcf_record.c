@@ -16,7 +16,9 @@ static uint64_t payload_start(const dcf_model *model, const uint8_t *record, uin
     uint64_t mask = 0;
     if (record[4] == DCF_LAYOUT_DENSE && record[5] == DCF_VALUES_RAW &&
         record[6] == DCF_CODER_PACKED) {
-        if (bytes >= 64) {
+        if (bytes == 0) {
+            mask = 0;
+        } else if (bytes >= 64) {
             mask = ((uint64_t)1 << model->align_log2) - 1U;
         } else {
             mask = (bytes & 1U) ? 0 : (bytes & 2U) ? 1 : 3;

@@ -18,6 +18,22 @@ static int first_fields(dcf_tensor *t, const uint8_t *fields)
     return fields[3] == 0 ? DCF_OK : DCF_ERR_PADDING;
 }
 
+/* The numbers of INT8, UINT8, INT16 and UINT16. */
+static int32_t number_low(uint32_t number)
+{
+    return number == DCF_DTYPE_INT8 ? -128 : number == DCF_DTYPE_INT16 ? -32768 : 0;
+}
+
+static int32_t number_high(uint32_t number)
+{
+    switch (number) {
+    case DCF_DTYPE_INT8: return 127;
+    case DCF_DTYPE_UINT8: return 255;
+    case DCF_DTYPE_INT16: return 32767;
+    default: return 65535;
+    }
+}
+
 /* Scale and zero point of the whole tensor, or the elements that share them. */
 static int scale_fields(dcf_record *record)
 {
@@ -35,6 +51,9 @@ static int scale_fields(dcf_record *record)
                 return DCF_ERR_TRUNCATED;
             }
             t->zero_point = dcf_signed(dcf_u32(field), 32);
+            if (t->zero_point < number_low(t->number) || t->zero_point > number_high(t->number)) {
+                return DCF_ERR_STRUCTURE;
+            }
         }
     }
     if (t->affine_flags & DCF_AFFINE_BLOCKED) {

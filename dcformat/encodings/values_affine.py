@@ -56,6 +56,8 @@ def read_params(
     scale = fields.f32() if axis is None else 1.0
     points = bool(flags & AffineFlag.ZERO_POINTS)
     zero_point = fields.i32() if axis is None and points else 0
+    low, high = _range(DType(number))
+    fields.need(low <= zero_point <= high, f"zero point {zero_point}")
     block = fields.u32() if flags & AffineFlag.BLOCKED else 0
     fields.need(block > 0 or not flags & AffineFlag.BLOCKED, "blocks of no elements")
     need_real(fields, dtype)
@@ -120,6 +122,11 @@ def to_planes(plan: Plan, symbols: Array) -> Planes:
 def from_planes(plan: Plan, planes: Planes) -> Array:
     """Return the numbers (n,) of `planes` (n, width)."""
     return join(planes, plan.number, plan.base)
+
+
+def _range(number: DType) -> tuple[int, int]:
+    info = np.iinfo(NUMPY[number])
+    return int(info.min), int(info.max)
 
 
 def _has_points(values: Affine) -> bool:
