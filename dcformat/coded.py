@@ -172,18 +172,22 @@ def expand_tensor(tensor: CodedTensor) -> Array:
         return numbers
     if isinstance(values, Codebook) and values.scale is None and values.fraction is None:
         return numbers
-    real = numbers.astype(np.float32)
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):  # as the page has it
+        return _from_float32(_scaled(numbers, values, tensor.shape), tensor.dtype)
+
+
+def _scaled(numbers: Array, values: Fixed | Affine | Codebook, shape: tuple[int, ...]) -> F32:
+    """Return what `numbers` mean in float32."""
+    real: F32 = numbers.astype(np.float32)
     if isinstance(values, Affine):
-        points = values.zero_point.astype(np.float32)
-        real -= _spread(points, tensor.shape, values.axis, values.block)
-        real *= _spread(values.scale, tensor.shape, values.axis, values.block)
-    elif isinstance(values, Fixed):
-        real = np.ldexp(real, _spread(-values.fraction, tensor.shape, values.axis, 0))
-    elif values.scale is not None:
-        real *= _spread(values.scale, tensor.shape, values.axis, 0)
-    else:
-        real = np.ldexp(real, -int(values.fraction or 0))
-    return _from_float32(real, tensor.dtype)
+        real -= _spread(values.zero_point.astype(np.float32), shape, values.axis, values.block)
+        real *= _spread(values.scale, shape, values.axis, values.block)
+        return real
+    if values.fraction is not None:
+        return np.ldexp(real, _spread(-np.asarray(values.fraction), shape, values.axis, 0))
+    if isinstance(values, Codebook) and values.scale is not None:
+        real *= _spread(values.scale, shape, values.axis, 0)
+    return real
 
 
 def _spread(param: Array, shape: tuple[int, ...], axis: int | None, block: int) -> Array:

@@ -11,6 +11,7 @@ from dcformat.encodings.layout_gap import Gap
 from dcformat.encodings.layout_run import Run
 from dcformat.forms import Form, Stored, huffman_form, packed_form, store, zstd_form
 from dcformat.ids import NUMPY, WIDTH, DType, Layout
+from dcformat.tables import block_counts, tables_of
 
 SCALED = (DType.FLOAT, DType.FLOAT16, DType.BFLOAT16, DType.DOUBLE)
 
@@ -66,6 +67,9 @@ def tensors() -> Iterator[CodedTensor]:
     yield affine("affine_points", conv, rng.random(8).astype("<f4"), points, 1, order=(0, 2, 3, 1))
     one = np.asarray(0.25, "<f4")
     yield affine("affine_tensor", conv, one, np.asarray(-3, np.int32), None)
+    points = rng.integers(-9, 9, (16, 4)).astype(np.int32)
+    yield affine("affine_block_points", conv[:, :, 0, 0], rng.random((16, 4)).astype("<f4"),
+                 points, 1, block=2)  # fmt: skip
     blocked = rng.random((16, 4)).astype("<f4")
     zero = np.zeros((16, 4), np.int32)
     yield affine("affine_block", conv[:, :, 0, 0], blocked, zero, 1, block=2, order=(1, 0))
@@ -76,6 +80,8 @@ def tensors() -> Iterator[CodedTensor]:
     yield CodedTensor("fixed", DType.FLOAT, conv, Fixed(DType.INT8, fraction))
     per_axis = np.arange(-8, 8).astype(np.int32)
     yield CodedTensor("fixed_axis", DType.DOUBLE, conv, Fixed(DType.INT8, per_axis, 0))
+    extreme = np.array([-128, 127] * 8, np.int32)
+    yield CodedTensor("fixed_extreme", DType.FLOAT, conv, Fixed(DType.INT8, extreme, 0))
     yield CodedTensor("fixed_int16", DType.BFLOAT16, wide, Fixed(DType.INT16, fraction))
     index = (16 * rng.random((50, 60)) ** 2).astype(np.uint8)
     levels = np.sort(rng.standard_normal(16).astype("<f4"))
@@ -131,9 +137,21 @@ def forms(stored: Stored) -> Iterator[tuple[str, Form]]:
             kind = f"gap{highest}{'f' if stores else ''}"
             yield f"{kind}_packed{tag}", packed_form(stored, Layout.GAP, gap, cut)
             yield f"{kind}_huffman{tag}", huffman_form(stored, Layout.GAP, gap, cut, None)
+        if cut == 1 and rows >= 4:
+            yield "classes" + tag, in_classes(stored, rows)
         if narrow and stored.plan.alphabets[0] <= 254:
             run = Run(background)
             yield "run_huffman" + tag, huffman_form(stored, Layout.RUN, run, cut, None)
+
+
+def in_classes(stored: Stored, rows: int) -> Form:
+    """Return dense Huffman blocks of one row that take turns between three table classes."""
+    classes = (np.arange(rows) % 3).astype(np.uint8)
+    whole = huffman_form(stored, Layout.DENSE, None, 1, None)
+    blocks = block_counts(whole.items, len(whole.tables)) if whole.items else np.zeros((0, 0))
+    sums = [blocks[classes == c].sum(axis=0).reshape(-1, 256) for c in range(3)]
+    tables = tuple(table for row in sums for table in tables_of(row))
+    return huffman_form(stored, Layout.DENSE, None, 1, tables, classes)
 
 
 def stored(tensor: CodedTensor) -> Stored:

@@ -238,4 +238,43 @@ def _payload() -> Iterator[tuple[str, bytes]]:
     yield "TRUNCATED-block", file_of([short], BODY)
     head = unhex("07 02 01 00 01 00 00 00") + crc(NUMBERS)
     gap = head + unhex("01 00 00 00 04 00 00 00 07 00 00 00 04 00 00 00")
+    yield from _frames()
+    yield from _classes()
     yield "RANGE-gap_past_the_end", file_of([gap], bytes([0b101]))
+
+
+def _frames() -> Iterator[tuple[str, bytes]]:
+    """Payloads of a zstd tensor; their content is four bytes."""
+    head = unhex("06 02 01 00 00 00 02 00") + crc(NUMBERS)
+    #: magic, single segment of four bytes, one raw last block of four bytes
+    good = unhex("28 b5 2f fd", "20 04", "21 00 00") + NUMBERS
+
+    def tensor(frame: bytes) -> bytes:
+        size = struct.pack("<I", len(frame))
+        return file_of([head + size + unhex("04 00 00 00 04 00 00 00")], frame)
+
+    yield "OK-frame", tensor(good)
+    yield "CODE-frame_cut", tensor(good[:-1])
+    yield "CODE-frame_and_a_byte", tensor(good + b"\0")
+    yield "CODE-frame_of_three_bytes", tensor(unhex("28 b5 2f fd 20 03 19 00 00 00 01 02"))
+    yield "CODE-skippable_frame", tensor(unhex("50 2a 4d 18 04 00 00 00") + NUMBERS)
+    yield "CODE-no_frame", tensor(NUMBERS)
+    yield "CODE-frame_without_size", tensor(unhex("28 b5 2f fd 00 00 21 00 00") + NUMBERS)
+    yield "CODE-frame_wants_dictionary", tensor(unhex("28 b5 2f fd 21 07 04 21 00 00") + NUMBERS)
+    yield "RANGE-frame_symbol", tensor(good[:-1] + b"\x04")
+
+
+def _classes() -> Iterator[tuple[str, bytes]]:
+    """Two blocks of one row in two classes: UINT8 of shape (2, 4), alphabet 4."""
+    numbers = bytes([0, 1, 0, 1, 2, 3, 3, 2])
+    head = unhex("09 02 02 01 00 00 01 04") + crc(numbers)
+    head += unhex("04 00 00 00 02 00 00 00 04 00 00 00", "01 00 00 04", "04 00 00 00 00 00 01 00")
+    tables = [unhex("02 00 01"), unhex("02 02 01")]
+    for name, payload in {
+        "OK-classes": bytes([1, 0b0100, 0x50, 0x60]),
+        "STRUCTURE-class_2_of_2": bytes([1, 0b1000, 0x50, 0x60]),
+        "PADDING-spare_bits_of_classes": bytes([1, 0b10100, 0x50, 0x60]),
+        "STRUCTURE-block_offset_past_the_end": bytes([3, 0b0100, 0x50, 0x60]),
+        "TRUNCATED-block_without_bytes": bytes([0, 0b0100, 0x50, 0x60]),
+    }.items():
+        yield name, file_of([head], payload, tables)

@@ -38,6 +38,15 @@ def full_check(decoder: Any, data: bytes) -> Code:
     return Code.OK
 
 
+def has_frame(data: bytes) -> bool:
+    """Tell whether a file opens and has a tensor that the C core leaves out."""
+    try:
+        records = decode.open_file(data).records
+    except DcfError:
+        return False
+    return any(record.head.coder == Coder.ZSTD and not record.unsupported for record in records)
+
+
 @pytest.mark.parametrize("path", GOOD, ids=name_of)
 def test_a_valid_vector_decodes_to_its_numbers(path: Path) -> None:
     file = File(path.read_bytes())
@@ -78,7 +87,9 @@ def test_an_invalid_vector_gives_the_error_of_its_name(path: Path) -> None:
 @pytest.mark.skipif(not native.AVAILABLE, reason="the C extension is not built")
 @pytest.mark.parametrize("path", BAD, ids=name_of)
 def test_the_c_decoder_gives_the_same_error(path: Path) -> None:
-    assert full_check(native, path.read_bytes()) == Code[path.stem.split("-")[0]]
+    data = path.read_bytes()
+    got, wanted = full_check(native, data), Code[path.stem.split("-")[0]]
+    assert got == (Code.UNSUPPORTED if has_frame(data) else wanted)
 
 
 def test_the_vectors_are_those_that_their_program_writes() -> None:

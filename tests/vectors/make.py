@@ -62,6 +62,8 @@ def room_files() -> Iterator[tuple[str, bytes]]:
                     chosen.setdefault(f"{stem}/{tensor.name}", (name, single(form)))
                     if name.endswith("_3"):
                         chosen[f"{stem}/{tensor.name}"] = (name, single(form))
+                    if name.startswith("classes") and tensor.name in ("skewed", "codebook"):
+                        chosen[f"{stem}/{tensor.name}_classes"] = (name, single(form))
         for path, (name, data) in chosen.items():
             if wanted(path, tensor):
                 yield f"{path}-{name}", data
