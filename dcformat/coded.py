@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Union
+from typing import TypeVar, Union
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,7 @@ from .model import Array, Graph, LayerFormat, Model, Source, Tensor
 
 F32 = npt.NDArray[np.float32]
 I32 = npt.NDArray[np.int32]
+_Numbers = TypeVar("_Numbers", F32, I32)
 
 
 @dataclass(frozen=True)
@@ -184,19 +185,20 @@ def _scaled(numbers: Array, values: Fixed | Affine | Codebook, shape: tuple[int,
         real *= _spread(values.scale, shape, values.axis, values.block)
         return real
     if values.fraction is not None:
-        return np.ldexp(real, _spread(-np.asarray(values.fraction), shape, values.axis, 0))
+        lengths = _spread(-np.asarray(values.fraction, np.int32), shape, values.axis, 0)
+        return np.asarray(np.ldexp(real, lengths), np.float32)
     if isinstance(values, Codebook) and values.scale is not None:
         real *= _spread(values.scale, shape, values.axis, 0)
     return real
 
 
-def _spread(param: Array, shape: tuple[int, ...], axis: int | None, block: int) -> Array:
+def _spread(param: _Numbers, shape: tuple[int, ...], axis: int | None, block: int) -> _Numbers:
     """Return `param` in a shape that broadcasts over `shape`."""
     if axis is None:
         return param
     if block:
         full = np.repeat(param, block, axis=axis)
-        return np.take(full, np.arange(shape[axis]), axis=axis)
+        return full.take(np.arange(shape[axis]), axis=axis)
     return param.reshape([-1 if i == axis else 1 for i in range(len(shape))])
 
 
@@ -204,7 +206,8 @@ def _from_float32(real: F32, dtype: DType) -> Array:
     """Round float32 to `dtype`, to nearest, ties to even."""
     if dtype is DType.BFLOAT16:
         bits = real.view(np.uint32).astype(np.uint64)
-        return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype("<u2")
+        rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16
+        return np.where(np.isnan(real), 0x7FC0, rounded).astype("<u2")
     return real.astype(NUMPY[dtype])
 
 
