@@ -12,6 +12,7 @@ from typing import Any
 
 from dcformat.compress import Line, Recipe
 from dcformat.tools._convert import Outcome
+from dcformat.tools._plan import DCF
 from dcformat.tools._terminal import Talk, count_of, human_size, safe_name
 
 #: What was done, and reasons, with numbers in them: as they are counted.
@@ -60,7 +61,7 @@ def show(talk: Talk, outcome: Outcome) -> None:
         ("tensors", _tensors(outcome)),
         ("stored", human_size(stored)),
         ("weights", human_size(outcome.weights) + _times(outcome.weights, stored)),
-        ("source file", human_size(outcome.source) + _times(outcome.source, stored)),
+        ("source file", human_size(outcome.source) + _ratio(outcome)),
         ("largest error", "" if outcome.worst is None else _worst(outcome.worst)),
         ("left alone", _listed(_left_alone(outcome))),
         ("in the graph", _listed(_notes(outcome))),
@@ -80,6 +81,13 @@ def _tensors(outcome: Outcome) -> str:
     done = _counted([line.done for line in outcome.lines])
     kinds = [f"{safe_name(kind)} ({count:,})" for kind, count in done.items()]
     return text + (f": {', '.join(kinds)}" if kinds else "")
+
+
+def _ratio(outcome: Outcome) -> str:
+    """Say how the source file compares: one that was a .dcf was the small one."""
+    if outcome.job.source_format == DCF and outcome.job.output_format != DCF:
+        return ", expanded"
+    return _times(outcome.source, outcome.stored)
 
 
 def _times(size: int, stored: int) -> str:
