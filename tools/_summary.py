@@ -61,7 +61,7 @@ def show(talk: Talk, outcome: Outcome) -> None:
         ("tensors", _tensors(outcome)),
         ("stored", human_size(stored)),
         ("weights", human_size(outcome.weights) + _times(outcome.weights, stored)),
-        ("source file", human_size(outcome.source) + _ratio(outcome)),
+        ("source file", human_size(outcome.source) + _against_source(outcome)),
         ("largest error", "" if outcome.worst is None else _worst(outcome.worst)),
         ("left alone", _listed(_left_alone(outcome))),
         ("in the graph", _listed(_notes(outcome))),
@@ -83,7 +83,7 @@ def _tensors(outcome: Outcome) -> str:
     return text + (f": {', '.join(kinds)}" if kinds else "")
 
 
-def _ratio(outcome: Outcome) -> str:
+def _against_source(outcome: Outcome) -> str:
     """Say how the source file compares: one that was a .dcf was the small one."""
     if outcome.job.source_format == DCF and outcome.job.output_format != DCF:
         return ", expanded"
