@@ -47,7 +47,13 @@ def serialized(model: Model) -> bytes:
     if total > wire.MAX_BYTES:
         raise ConvertError(f"would take {total} bytes, and an ONNX file holds at most 2 GiB")
     _check_fit(model, holes, skeleton)
-    return wire.fill(skeleton, [_payload(model, hole) for hole in holes])
+    payloads = []
+    for hole in holes:
+        payloads.append(_payload(model, hole))
+        total += max(0, len(payloads[-1][2]) - _size(model.tensors[hole.tensor]))
+        if total > wire.MAX_BYTES:  # int32_data takes up to ten bytes an element
+            raise ConvertError("would take more than the 2 GiB that an ONNX file holds")
+    return wire.fill(skeleton, payloads)
 
 
 def _size(tensor: Tensor) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 from . import formats
 from .checks import Report
 from .coded import CodedModel
-from .compress import Recipe, preset_recipe, with_settings
+from .compress import Recipe, preset_recipe, recipe_from_json, with_settings
 from .compress import compress as run_stages
 from .encode import Progress, Settings, encode_model
 from .errors import ConvertError
@@ -88,9 +87,11 @@ def save(
 
 def recipe_target(coded: CodedModel) -> str:
     """Return the target that the recipe in the metadata asks for: host if lossless, else mcu."""
-    recipe = json.loads(coded.metadata.get(Meta.RECIPE, b"{}"))
-    default = "host" if recipe.get("preset") == "lossless" else "mcu"
-    return str(recipe.get("target", default))
+    try:
+        text = coded.metadata.get(Meta.RECIPE, b"{}").decode()
+    except UnicodeDecodeError as error:
+        raise ConvertError("not UTF-8", place="recipe") from error
+    return recipe_from_json(text).target
 
 
 def verify(path: str | Path, against: str | Path | None = None, run: bool = False) -> Report:

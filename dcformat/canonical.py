@@ -5,6 +5,7 @@ Spec: spec/DCF.md ("Canonical form"). What is written again is compared byte by 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -16,13 +17,13 @@ from . import frames
 from .coded import Codebook, CodedTensor, Raw
 from .container import write_container
 from .decode import Record, read_front
-from .encode import find_ties
+from .encode import digest
 from .encodings import VALUES, coder_huffman, values_codebook
 from .encodings.coder_huffman import Table
 from .encodings.layout_gap import Gap
 from .encodings.layout_run import Run
 from .encodings.values_codebook import Levels
-from .errors import UnsupportedError
+from .errors import CorruptError, UnsupportedError
 from .file import File
 from .forms import Form, Stored, huffman_form, packed_form, zstd_form
 from .ids import Coder, DType, Layout, Meta, Section, SectionCodec, ValuesId
@@ -40,9 +41,12 @@ def faults(file: File) -> Iterator[str]:
     """
     yield from _container_faults(file)
     counts: Counts = {}
+    shared = _shared(file)
     for index, record in enumerate(file.opened.records):
         if record.head.tied is None and not record.unsupported:
-            yield from (f"{file.names[index]}: {fault}" for fault in _faults(file, record, counts))
+            yield from (
+                f"{file.names[index]}: {fault}" for fault in _faults(file, record, counts, shared)
+            )
     yield from _table_faults(file, counts)
     yield from _tie_faults(file)
 
@@ -80,14 +84,18 @@ def _container_faults(file: File) -> Iterator[str]:
         yield "sections: not written in the canonical way"
 
 
-def _faults(file: File, record: Record, counts: Counts) -> Iterator[str]:
+def _faults(file: File, record: Record, counts: Counts, shared: frozenset[int]) -> Iterator[str]:
     stored, params = _stored(file, record)
     if record.plan is not None and stored.plan.alphabets != record.plan.alphabets:
-        if not _shared(file, record):
+        if not shared & set(record.tables):
             yield f"alphabet of {record.plan.alphabets[0]} symbols, {stored.plan.alphabets[0]} used"
         stored = stored.rebased(record.plan.base, record.plan.alphabets[0])
         params = record.layout
-    form = _form(file, record, stored, params)
+    try:
+        form = _form(file, record, stored, params)
+    except CorruptError as error:  # its tables lack a symbol that the canonical writing needs
+        yield f"payload: not written in the canonical way ({error})"
+        return
     if form is None:
         return
     _count(form, record, counts)
@@ -128,11 +136,11 @@ def _shifted(params: Any, shift: int) -> Any:
     return params
 
 
-def _shared(file: File, record: Record) -> bool:
-    """Tell whether another tensor uses a Huffman table of this one."""
-    mine = set(record.tables)
-    others = (r for r in file.opened.records if r.index != record.index and r.head.tied is None)
-    return any(mine & set(r.tables) for r in others)
+def _shared(file: File) -> frozenset[int]:
+    """Return the Huffman tables that more than one tensor uses."""
+    mine = (set(r.tables) for r in file.opened.records if r.head.tied is None)
+    users = Counter(table for tables in mine for table in tables)
+    return frozenset(table for table, count in users.items() if count > 1)
 
 
 def _form(file: File, record: Record, stored: Stored, params: Any) -> Form | None:
@@ -193,8 +201,10 @@ def _uses(record: Record) -> list[int]:
 
 def _tie_faults(file: File) -> Iterator[str]:
     """Equal tensors are tied to the first of them."""
-    readable = [n for n in file.names if not file.record(n).unsupported]
-    ties = find_ties([file.coded(name) for name in readable])
-    for later, first in ties.items():
-        if file.record(readable[later]).index != file.record(readable[first]).index:
-            yield f"{readable[later]}: equal to {readable[first]}, but not tied to it"
+    first: dict[bytes, str] = {}
+    for index, record in enumerate(file.opened.records):
+        if record.head.tied is None and not record.unsupported:
+            name = file.names[index]
+            original = first.setdefault(digest(file.coded(name)), name)
+            if original != name:
+                yield f"{name}: equal to {original}, but not tied to it"

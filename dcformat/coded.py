@@ -197,8 +197,7 @@ def _spread(param: _Numbers, shape: tuple[int, ...], axis: int | None, block: in
     if axis is None:
         return param
     if block:
-        full = np.repeat(param, block, axis=axis)
-        return full.take(np.arange(shape[axis]), axis=axis)
+        return param.take(np.arange(shape[axis]) // block, axis=axis)
     return param.reshape([-1 if i == axis else 1 for i in range(len(shape))])
 
 

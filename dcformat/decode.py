@@ -162,6 +162,11 @@ def _parse_rooms(index: int, head: Head, fields: Fields, tables: list[object]) -
     fields.need(decoded <= bound, f"{decoded} bytes from {head.payload_size}", Code.LIMIT)
     front = plan.axis_bytes + sum(_front_sizes(head))
     fields.need(front <= head.payload_size, "payload too short", Code.TRUNCATED)
+    if head.layout == Layout.DENSE and head.coder == Coder.PACKED:
+        left, bits = head.payload_size - front, sum(coder_packed.bits_of(a) for a in plan.alphabets)
+        wanted = (head.elements * bits + 7) // 8
+        fields.need(left >= wanted, f"{left} bytes of {wanted}", Code.TRUNCATED)
+        fields.need(left == wanted, f"{left} bytes of {wanted}")
     return Record(index, head, 0, plan, layout, named)
 
 

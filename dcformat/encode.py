@@ -148,13 +148,14 @@ def find_ties(tensors: Sequence[CodedTensor]) -> dict[int, int]:
     first: dict[bytes, int] = {}
     ties: dict[int, int] = {}
     for i, tensor in enumerate(tensors):
-        original = first.setdefault(_digest(tensor), i)
+        original = first.setdefault(digest(tensor), i)
         if original != i:
             ties[i] = original
     return ties
 
 
-def _digest(tensor: CodedTensor) -> bytes:
+def digest(tensor: CodedTensor) -> bytes:
+    """Return what equal tensors have in common, whatever their names."""
     hasher = hashlib.sha256(repr((tensor.dtype, tensor.shape, tensor.symbols.dtype.str)).encode())
     hasher.update(type(tensor.values).__name__.encode())
     for key, value in sorted(vars(tensor.values).items()):

@@ -16,12 +16,15 @@ import numpy as np
 from . import decode, native
 from .coded import Codebook, CodedModel, CodedTensor, Raw, Values, expand_tensor
 from .decode import Opened, Record
-from .errors import Code, ConvertError, DcfError, error_of
+from .errors import Code, DcfError, error_of
+from .files import read_container
 from .forms import logical_values
-from .ids import MAX_NAME_BYTES, Coder, DType, GraphFormat, Meta, Section
+from .ids import MAX_NAME_BYTES, WIDTH, Coder, DType, GraphFormat, Meta, Section
 from .model import Array, Graph, LayerFormat
 from .sections import parse_hashes, parse_layers, parse_meta, parse_names
 
+#: Bytes that one decoded tensor may take unless the caller says otherwise.
+DEFAULT_BUDGET = 1 << 32
 LOG = logging.getLogger("dcformat")
 
 
@@ -29,12 +32,16 @@ class File(Mapping[str, Array]):
     """An opened file. `file[name]` is the tensor in its logical shape and type.
 
     Nothing is decoded before it is asked for, and nothing decoded is kept. Every number that is
-    handed out was compared with its CRC.
+    handed out was compared with its CRC. A tensor of more than `budget` bytes is refused before
+    anything is allocated for it (LimitError).
     """
 
-    def __init__(self, data: bytes | memoryview, name: str = "") -> None:
+    def __init__(
+        self, data: bytes | memoryview, name: str = "", budget: int = DEFAULT_BUDGET
+    ) -> None:
         self.data = memoryview(data)
         self.label = name
+        self.budget = budget
         self.opened: Opened = decode.open_file(data)
         if not native.AVAILABLE:
             LOG.info("%s: the C extension is not built; decoding is slower", name or "file")
@@ -108,6 +115,16 @@ class File(Mapping[str, Array]):
         """Return how a tensor is stored; tied names give the record they are tied to."""
         return self.opened.record(self._index[name])
 
+    def check_budget(self, record: Record) -> None:
+        """Raise LimitError where decoding a tensor would take more than the budget."""
+        head, plan = record.head, record.plan
+        width = max(WIDTH[plan.number], WIDTH[DType(head.dtype)]) if plan else 0
+        if head.elements * width > self.budget:
+            raise error_of(
+                Code.LIMIT,
+                f"decodes to {head.elements * width} bytes; the budget is {self.budget}",
+            )
+
     def coded(self, name: str) -> CodedTensor:
         """Return a tensor as symbols and values. Raises KeyError, or DcfError with the place."""
         index = self._index[name]
@@ -120,6 +137,7 @@ class File(Mapping[str, Array]):
         if record.plan is None:
             raise error_of(Code.UNSUPPORTED, record.unsupported)
         head = record.head
+        self.check_budget(record)
         symbols, values = self.symbols(record)
         order = head.order or tuple(range(len(head.shape)))
         stored = symbols.reshape(head.stored_shape)
@@ -171,13 +189,13 @@ def _patterns(array: Array) -> Any:
     return array.view(f"<u{size}" if size <= 8 else f"S{size}")
 
 
-def load(path: str | Path) -> File:
-    """Open a `.dcf` file. Raises DcfError naming the file and the place."""
+def load(path: str | Path, budget: int = DEFAULT_BUDGET) -> File:
+    """Open a `.dcf` file. Raises DcfError naming the file and the place.
+
+    `budget` bounds the bytes that one decoded tensor may take.
+    """
+    data = read_container(path)
     try:
-        data = Path(path).read_bytes()
-    except OSError as error:
-        raise ConvertError(f"cannot read: {error.strerror}", place=str(path)) from error
-    try:
-        return File(data, str(path))
+        return File(data, str(path), budget)
     except DcfError as error:
         raise error.at(str(path)) from None

@@ -11,6 +11,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from .errors import ConvertError
+from .ids import MAGIC
+
+HEADER_BYTES = 48  #: of spec/DCF.md, "Header"
 
 
 @contextlib.contextmanager
@@ -79,3 +82,24 @@ def _copy(source: BinaryIO, sink: BinaryIO) -> None:
     while piece := source.read(1 << 20):
         sink.write(piece)
     sink.flush()
+
+
+def read_container(path: str | Path) -> bytes:
+    """Return the bytes of a `.dcf`: no more than one above the size that its header states.
+
+    An endless source gives an error of its header, not of memory. Raises ConvertError where the
+    file cannot be read.
+    """
+    try:
+        with Path(path).open("rb") as stream:
+            head = stream.read(HEADER_BYTES)
+            if len(head) < HEADER_BYTES or not head.startswith(MAGIC):
+                return head
+            left = int.from_bytes(head[16:24], "little") - len(head) + 1
+            pieces = [head]
+            while left > 0 and (piece := stream.read(min(left, 1 << 24))):
+                pieces.append(piece)
+                left -= len(piece)
+            return b"".join(pieces)
+    except OSError as error:
+        raise ConvertError(f"cannot read: {error.strerror}", place=str(path)) from error

@@ -94,7 +94,7 @@ def parse_head(section: Fields, index: int, tied_to: list[bool]) -> tuple[Head, 
     shape = tuple(fields.u32() for _ in range(rank))
     order = tuple(fields.take(align(rank, 4))) if flags & RecordFlag.PERMUTED else ()
     word = fields.u32() if flags & RecordFlag.BLOCKED else 0
-    fields.need(math.prod(shape) <= MAX_ELEMENTS, "elements", Code.LIMIT)
+    fields.need(math.prod(max(n, 1) for n in shape) <= MAX_ELEMENTS, "elements", Code.LIMIT)
     _check_order(fields, order, rank, bool(flags & RecordFlag.PERMUTED))
     blocks = _blocks(fields, word) if flags & RecordFlag.BLOCKED else None
     head = Head(

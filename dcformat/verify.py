@@ -15,12 +15,13 @@ from typing import Any
 
 from . import decode, native
 from .canonical import faults, frames_compared
-from .checks import Check, Report, failed, passed, skipped, verdict
+from .checks import FAILED, Check, Report, failed, passed, skipped, verdict
 from .decode import Record
 from .encode import content_id
 from .errors import Code, ConvertError, DcfError
 from .fields import all_zero
 from .file import File
+from .files import read_container
 from .ids import MAJOR, MINOR, Meta, Section
 from .verify_run import need_onnxruntime
 from .verify_source import check_source
@@ -56,7 +57,7 @@ def verify(
         raise ConvertError("running needs the source to compare with", place=str(path))
     if run:
         need_onnxruntime()
-    data = _read(Path(path))
+    data = read_container(path)
     checks, file = _check_file(data)
     if against is None:
         return Report(checks)
@@ -66,23 +67,19 @@ def verify(
     return Report((*checks, *more), largest)
 
 
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise ConvertError(f"cannot read: {error.strerror}", place=str(path)) from error
-
-
 def _check_file(data: bytes) -> tuple[tuple[Check, ...], File | None]:
     try:
         file = File(data)
     except DcfError as error:
         return _not_opened(error), None
+    limits = _check_budget(file)
+    if limits.status == FAILED:
+        return (limits, skipped("numbers", "they would take more than the limits allow")), None
     opened = file.opened
     size = f"{len(opened.container.entries)} sections, {len(opened.records)} tensors"
     checks = [
         passed("structure", f"version {MAJOR}.{MINOR}, {size}, {len(opened.tables)} tables"),
-        passed("limits", "none exceeded"),
+        limits,
         _check_padding(file),
         _check_sections(file),
         _guarded("names", _check_names, file),
@@ -95,6 +92,16 @@ def _check_file(data: bytes) -> tuple[tuple[Check, ...], File | None]:
         unmade = skipped(name, "a check before it says no")
         checks.append(_guarded(name, check, file) if sound else unmade)
     return tuple(checks), file
+
+
+def _check_budget(file: File) -> Check:
+    faults = []
+    for index, record in enumerate(file.opened.records):
+        try:
+            file.check_budget(record)
+        except DcfError as error:
+            faults.append(f"tensor {index}: {_says(error)}")
+    return verdict("limits", faults, "none exceeded")
 
 
 def _not_opened(error: DcfError) -> tuple[Check, ...]:

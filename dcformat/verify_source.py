@@ -162,7 +162,7 @@ def _within_half_a_step(pair: _Pair, pruned: bool) -> bool:
 def _rounding(pair: _Pair) -> F64:
     """Return what the last conversion, to the tensor's own type, may add to an error."""
     if pair.source.dtype is DType.FLOAT16:
-        with np.errstate(invalid="ignore"):  # infinity has no spacing
+        with np.errstate(all="ignore"):  # infinity has no spacing
             return np.abs(np.spacing(pair.back)).astype(np.float64) / 2
     if pair.source.dtype is DType.BFLOAT16:
         return np.abs(_real(pair.back, DType.BFLOAT16)) / 256

@@ -186,7 +186,7 @@ def _records() -> Iterator[tuple[str, bytes]]:
     yield "STRUCTURE-row_axes_above_rank", plain(3, 2)
     yield "STRUCTURE-illegal_combination", plain(4, 2)
     yield "STRUCTURE-empty_tensor_with_payload", plain(16, 0)
-    yield "TRUNCATED-payload_past_section", plain(12, 2)
+    yield "TRUNCATED-payload_past_section", records(WIDE, payload=FLOATS[:60])
     yield "STRUCTURE-payload_left_over", records(PLAIN, payload=BODY + b"\0")
     yield "STRUCTURE-alphabet_0", plain(20, 0)
     yield "STRUCTURE-base_below_type", plain(22, 0xFF, 0xFF)

@@ -5,6 +5,7 @@ Spec: spec/SECURITY.md (S7, S8).    Sister: tools/dcconvert.py
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -17,6 +18,7 @@ import click
 from dcformat import formats
 from dcformat.errors import ConvertError
 from dcformat.ids import MAGIC
+from dcformat.tools._terminal import safe_name
 
 DCF = "dcf"
 STANDARD = "-"
@@ -44,9 +46,11 @@ def plan(
     Raises click.UsageError where the command line says too little, ConvertError where a file
     cannot be meant.
     """
+    if not output:
+        raise click.UsageError("-o wants a name")
     folder = output.endswith(("/", "\\")) or (output != STANDARD and Path(output).is_dir())
     if len(inputs) > 1 and not folder:
-        raise click.UsageError(f"several inputs need a folder: -o {output}/")
+        raise click.UsageError(f"several inputs need a folder: -o {safe_name(output)}/")
     jobs = [_job(one, output, folder, source_format, output_format) for one in inputs]
     _check_apart(jobs)
     return jobs
@@ -94,12 +98,12 @@ def _starts_with_magic(path: str) -> bool:
 
 def _check_apart(jobs: Sequence[Job]) -> None:
     """No output is an input, and no two outputs are one file."""
-    inputs = {Path(job.source).resolve() for job in jobs if job.source != STANDARD}
+    inputs = {_resolved(job.source) for job in jobs if job.source != STANDARD}
     made: dict[Path, str] = {}
     for job in jobs:
         if job.output == STANDARD:
             continue
-        place = Path(job.output).resolve()
+        place = _resolved(job.output)
         if place in inputs:
             raise ConvertError("the output would replace an input", place=job.output)
         if place in made:
@@ -108,12 +112,19 @@ def _check_apart(jobs: Sequence[Job]) -> None:
         made[place] = job.source
 
 
+def _resolved(path: str) -> Path:
+    try:
+        return Path(path).resolve()
+    except (OSError, RuntimeError) as error:  # RuntimeError: Python 3.12 and older on a loop
+        raise ConvertError("a symbolic link that leads nowhere", place=path) from error
+
+
 def check_formats(source_format: str | None, output_format: str | None) -> None:
     """Raise click.UsageError for a --from or --to that no converter offers."""
     for option, verb, name in (("--from", "read", source_format), ("--to", "write", output_format)):
         names = [DCF, *formats.known(verb)]
         if name is not None and name not in names:
-            raise click.UsageError(f"{option} {name}: choose from {', '.join(names)}")
+            raise click.UsageError(f"{option} {safe_name(name)}: choose from {', '.join(names)}")
 
 
 @contextmanager
@@ -136,8 +147,18 @@ def output_folder(job: Job) -> Iterator[None]:
 
 
 @contextmanager
+def _source(job: Job, stdin: BinaryIO) -> Iterator[BinaryIO]:
+    """Give what is spooled: standard input, or the pipe that the job names."""
+    if job.source == STANDARD:
+        yield stdin
+        return
+    with Path(job.source).open("rb") as stream:
+        yield stream
+
+
+@contextmanager
 def opened(job: Job, stdin: BinaryIO) -> Iterator[Path]:
-    """Give the path of the job's input; standard input is spooled to a temporary file.
+    """Give the path of the job's input; standard input and pipes are spooled to a temporary file.
 
     Raises ConvertError for a missing file or a folder, so that every reader need not.
     """
@@ -147,15 +168,16 @@ def opened(job: Job, stdin: BinaryIO) -> Iterator[Path]:
             raise ConvertError("is a directory, not a file", place=job.source)
         if not path.exists():
             raise ConvertError("no such file", place=job.source)
-        yield path
-        return
+        if not path.is_fifo():
+            yield path
+            return
     with tempfile.TemporaryDirectory(prefix="dcformat-") as folder:
         path = Path(folder) / f"stdin.{job.source_format}"
-        with path.open("wb") as stream:
-            while piece := stdin.read(1 << 20):
-                stream.write(piece)
+        with path.open("wb") as stream, _source(job, stdin) as source:
+            shutil.copyfileobj(source, stream, 1 << 20)
         try:
             yield path
         except ConvertError as error:
-            error.place = error.place.replace(str(path), "standard input")
+            name = "standard input" if job.source == STANDARD else job.source
+            error.place = error.place.replace(str(path), name)
             raise

@@ -27,18 +27,16 @@ static uint64_t payload_start(const dcf_model *model, const uint8_t *record, uin
     return ((uint64_t)end + mask) & ~mask;
 }
 
-/* Product of dims, MAX_ELEMENTS + 1 where it is larger than MAX_ELEMENTS. */
-static uint64_t product(const uint32_t *dims, uint32_t count)
+/* Product of dims, a dim of 0 counted as 1; MAX_ELEMENTS + 1 where it is above MAX_ELEMENTS. */
+static uint64_t extent(const uint32_t *dims, uint32_t count)
 {
     const uint64_t most = DCF_MAX_ELEMENTS;
     uint64_t all = 1;
     uint32_t i;
     for (i = 0; i < count; i++) {
         if (dims[i] == 0) {
-            return 0;
+            continue;
         }
-    }
-    for (i = 0; i < count; i++) {
         /* all is at most 2^40, so neither half overflows */
         const uint64_t high = (all >> 32) * dims[i];
         const uint64_t low = (all & 0xFFFFFFFFU) * dims[i];
@@ -48,6 +46,18 @@ static uint64_t product(const uint32_t *dims, uint32_t count)
         all = (high << 32) + low;
     }
     return all;
+}
+
+/* Product of dims, MAX_ELEMENTS + 1 where it is larger than MAX_ELEMENTS. */
+static uint64_t product(const uint32_t *dims, uint32_t count)
+{
+    uint32_t i;
+    for (i = 0; i < count; i++) {
+        if (dims[i] == 0) {
+            return 0;
+        }
+    }
+    return extent(dims, count);
 }
 
 static size_t saturated(uint64_t value)
@@ -108,7 +118,7 @@ static int shape_fields(dcf_record *r, const uint8_t *record)
     const uint8_t *dims;
     const uint8_t *order;
     const uint8_t *word;
-    uint64_t elements;
+    uint64_t most;
     uint32_t i;
     int err;
     if (rank > DCF_MAX_RANK) {
@@ -131,11 +141,11 @@ static int shape_fields(dcf_record *r, const uint8_t *record)
     for (i = 0; i < rank; i++) {
         t->dims[i] = dcf_u32(dims + 4 * i);
     }
-    elements = product(t->dims, rank);
-    if (elements > DCF_MAX_ELEMENTS || elements > DCF_BUILD_ELEMENTS) {
+    most = extent(t->dims, rank);
+    if (most > DCF_MAX_ELEMENTS || most > DCF_BUILD_ELEMENTS) {
         return DCF_ERR_LIMIT;
     }
-    t->elements = (size_t)elements;
+    t->elements = (size_t)product(t->dims, rank);
     err = (flags & DCF_RECORD_PERMUTED) ? order_read(t, order) : DCF_OK;
     if (err == DCF_OK && (flags & DCF_RECORD_BLOCKED)) {
         err = block_word_read(t, dcf_u32(word));
@@ -267,6 +277,17 @@ static int rooms_fields(dcf_record *r)
     return err;
 }
 
+/* Check 14: the block of a DENSE, PACKED tensor has just the bytes of its bits. */
+static int packed_check(const dcf_tensor *t, uint64_t block)
+{
+    const uint64_t bits = (uint64_t)t->symbols * dcf_packed_bits(t->alphabet);
+    const uint64_t wanted = (t->elements * bits + 7U) / 8U;
+    if (t->layout != DCF_LAYOUT_DENSE || t->coder != DCF_CODER_PACKED || block == wanted) {
+        return DCF_OK;
+    }
+    return block < wanted ? DCF_ERR_TRUNCATED : DCF_ERR_STRUCTURE;
+}
+
 /* Checks 12 to 14: the parts of the payload. `payload` may be more than memory holds. */
 static int parts_check(dcf_record *r, uint64_t payload)
 {
@@ -288,7 +309,10 @@ static int parts_check(dcf_record *r, uint64_t payload)
         (decoded >> 16) + ((decoded & 0xFFFFU) != 0) > payload + DCF_RATIO_SLACK) {
         return DCF_ERR_LIMIT;
     }
-    return parts > payload ? DCF_ERR_TRUNCATED : DCF_OK;
+    if (parts > payload) {
+        return DCF_ERR_TRUNCATED;
+    }
+    return packed_check(t, payload - parts);
 }
 
 /* Check 15, and the pointers that it makes safe. */

@@ -25,10 +25,11 @@ LARGEST = 127
 def quantize_int8(weights: F64, axis: int | None) -> tuple[I8, Affine]:
     """Return int8 numbers and their scales: each weight is rounded to the nearest q * scale.
 
-    The scale of output channel c (index of `axis`) is max|w_c| / 127 in float32, and 1 for a
-    channel of zeros. One scale for the whole tensor is taken where `axis` is None, or where
-    neither the layer's output error nor any channel's is larger for it: for inputs that are
-    uncorrelated and of equal variance that error is the sum of squared weight errors.
+    The scale of output channel c (index of `axis`) is max|w_c| / 127 in float32, not below the
+    smallest normal number, and 1 for a channel of zeros. One scale for the whole tensor is taken
+    where `axis` is None, or where neither the layer's output error nor any channel's is larger
+    for it: for inputs that are uncorrelated and of equal variance that error is the sum of
+    squared weight errors.
     """
     whole = _scales(weights, None)
     if axis is None:
@@ -50,7 +51,9 @@ def _scales(weights: F64, axis: int | None) -> F32:
     others = tuple(i for i in range(weights.ndim) if i != axis)
     largest = np.abs(weights).max(axis=others, initial=0.0)
     scale = np.asarray(largest / LARGEST, np.float32)
-    return np.where(scale > 0, scale, np.float32(1))
+    # a subnormal scale has lost its digits
+    normal: F32 = np.maximum(scale, np.finfo(np.float32).tiny)
+    return np.where(largest > 0, normal, np.float32(1))
 
 
 def _round(weights: F64, scale: F32, axis: int | None) -> I8:

@@ -164,6 +164,8 @@ def _recipe(stated: Mapping[str, Any], origin: str, part: str = "", layers: Any 
     _check_keys(stated, _DEFAULTS, _place(origin, part))
     for key, value in stated.items():
         _check(value, key, _place(origin, part))
+    if len(layers) > MAX_RULES:
+        raise ConvertError(f"{len(layers)} layers, at most {MAX_RULES}", place=_place(origin, part))
     rules = tuple(_rule(layer, _place(origin, f"layer {i + 1}")) for i, layer in enumerate(layers))
     return Recipe(**stated, rules=rules, origin=origin)
 
@@ -241,7 +243,10 @@ def _check(value: Any, key: str, place: str) -> None:
 
 
 def _show(value: Any) -> str:
-    text = json.dumps(value, default=str)
+    try:
+        text = json.dumps(value, default=str)
+    except (ValueError, RecursionError):  # an integer too long to print, or a table too deep
+        text = f"a {type(value).__name__}"
     return text if len(text) <= 40 else text[:37] + "..."
 
 
@@ -274,4 +279,5 @@ _CHECKS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "min_elements": ("a whole number from 0 on", lambda v: _whole(v, 0, 1 << 40)),
 }
 _DEFAULTS = tuple(_CHECKS)
+MAX_RULES = 1000  #: layers of a recipe: work is rules times tensors
 _PER_LAYER = tuple(key for key in _CHECKS if key not in ("preset", "target"))

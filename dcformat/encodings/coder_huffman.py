@@ -219,6 +219,8 @@ def encode(
         row += np.repeat(block_class.astype(np.int64) * streams, np.diff(items.ends, prepend=0))
     codes = np.stack([t.codes for t in tables])[row, items.symbols]
     lengths = np.stack([t.lengths for t in tables])[row, items.symbols]
+    if (lengths == UNUSED).any():
+        raise error_of(Code.RANGE, "a symbol that its table lacks")
     return kernels.pack_msb(codes, lengths, items.ends)
 
 

@@ -39,7 +39,3 @@ def test_the_block_has_just_the_bits_of_its_symbols() -> None:
     assert error(packed(256, 2, 1, bytes(2)), bytes(1)) == Code.TRUNCATED
     assert error(packed(256, 2, 3, bytes(2)), bytes(3)) == Code.STRUCTURE
     assert error(packed(5, 1, 1, bytes(1)), bytes([0x08])) == Code.PADDING
-
-
-def test_a_bad_symbol_is_found_before_the_end_is_missed() -> None:
-    assert error(packed(200, 3, 1, bytes(3)), bytes([255])) == Code.RANGE
