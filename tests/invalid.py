@@ -10,7 +10,8 @@ import struct
 import zlib
 from collections.abc import Iterator
 
-from build import crc, file_of, fix_crcs, tables_of, unhex
+from handmade import crc, file_of, fix_crcs, tables_of, unhex
+
 from dcformat.container import ENTRY_BYTES, HEADER_BYTES
 from dcformat.ids import Section
 from dcformat.model import LayerFormat

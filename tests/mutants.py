@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import numpy as np
 from cases import forms, sparse, stored
+from handmade import file_of, fix_crcs
 
-from build import file_of, fix_crcs
 from dcformat.coded import Affine, Codebook, CodedTensor, Raw
 from dcformat.encode import write_tensors
 from dcformat.ids import DType, Section

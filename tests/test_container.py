@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from handmade import fix_crcs
 
 import dcformat
-from build import fix_crcs
 from dcformat import decode, native
 from dcformat.errors import Code, DcfError
 from dcformat.file import File

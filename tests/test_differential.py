@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from handmade import fix_crcs
 from hypothesis import given
 from hypothesis import strategies as st
 
-from build import fix_crcs
 from dcformat import decode, native
 from dcformat.errors import Code, DcfError
 from dcformat.ids import Coder

@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from handmade import crc, file_of, unhex
 from onnx import helper, numpy_helper
 
 import dcformat
-from build import crc, file_of, unhex
 from dcformat.api import recipe_target
 from dcformat.canonical import faults
 from dcformat.coded import Affine, CodedModel, CodedTensor, Raw

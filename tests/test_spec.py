@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from handmade import file_of
 
-from build import file_of
 from dcformat import decode, errors, ids, native
 from dcformat.canonical import faults
 from dcformat.container import FLAGS

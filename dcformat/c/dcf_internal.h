@@ -109,6 +109,12 @@ DCF_MUST_CHECK int dcf_records_check(dcf_model *model);
 DCF_MUST_CHECK int dcf_record_read(const dcf_model *model, uint32_t index, dcf_mark *mark,
                                    dcf_tensor *tensor, uint32_t *tied);
 
+/* ---- rooms: which a record names, whether they may stand together, and their fields ---- */
+
+DCF_MUST_CHECK int dcf_rooms_here(const dcf_tensor *tensor);
+DCF_MUST_CHECK int dcf_rooms_legal(const dcf_tensor *tensor, uint64_t payload);
+DCF_MUST_CHECK int dcf_rooms_fields(dcf_record *record);
+
 /* ---- rooms: fields of the record; DCF_ERR_UNSUPPORTED makes the tensor unsupported ---- */
 
 DCF_MUST_CHECK int dcf_gap_fields(dcf_record *record);

@@ -16,9 +16,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from handmade import fix_crcs
 from mutants import large_files, mutants
 
-from build import fix_crcs
 from dcformat.coded import CodedModel, CodedTensor, Raw
 from dcformat.encode import Settings, encode_model
 from dcformat.ids import NO_TENSOR, DType, Rounding, Section

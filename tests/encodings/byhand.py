@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from build import crc, file_of, unhex
+from handmade import crc, file_of, unhex
 
 from dcformat import decode, native
 from dcformat.errors import Code, DcfError

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from byhand import error, read, record
+from handmade import unhex
 from hypothesis import given
 from hypothesis import strategies as st
 
-from build import unhex
 from dcformat.encodings import coder_huffman
 from dcformat.errors import Code, DcfError
 

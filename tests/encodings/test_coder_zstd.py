@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import zstandard
 from byhand import record
+from handmade import file_of
 
-from build import file_of
 from dcformat import decode, native
 from dcformat.errors import Code, DcfError, UnsupportedError
 from dcformat.file import File

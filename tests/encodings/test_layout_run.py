@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from byhand import error, read, record
+from handmade import unhex
 
-from build import unhex
 from dcformat.errors import Code
 
 #: symbols 0 to 3: two values, run digits 1 and 2; every code has two bits

@@ -5,8 +5,8 @@ from __future__ import annotations
 import struct
 
 from byhand import error, read, record
+from handmade import file_of, unhex
 
-from build import file_of, unhex
 from dcformat.errors import Code
 from dcformat.file import File
 

@@ -20,36 +20,21 @@ sys.path.insert(0, str(HERE.parent))
 
 import cases  # noqa: E402
 import invalid  # noqa: E402
+from handmade import file_of_form  # noqa: E402
 
-from dcformat import frames  # noqa: E402
 from dcformat.canonical import frames_compared, has_frames  # noqa: E402
 from dcformat.coded import CodedModel, CodedTensor, expand_tensor  # noqa: E402
 from dcformat.container import write_container  # noqa: E402
-from dcformat.encode import Settings, encode_model, write_tensors  # noqa: E402
+from dcformat.encode import Settings, encode_model  # noqa: E402
 from dcformat.file import File  # noqa: E402
 from dcformat.forms import ROOM_OF, Form  # noqa: E402
-from dcformat.ids import Coder, Layout, Meta, Section, ValuesId  # noqa: E402
+from dcformat.ids import Coder, Layout, Meta, ValuesId  # noqa: E402
 from dcformat.model import Graph, LayerFormat  # noqa: E402
-from dcformat.sections import write_meta, write_names  # noqa: E402
 
 HOSTILE = (
     "../../etc/passwd", "*/ int x; /*", "??/", "line\nbreak", "\x1b[31mred", "[bold]b[/]",
     "a" * 300, "ö-重み", "%s%n",
 )  # fmt: skip
-
-
-def single(form: Form) -> bytes:
-    """Return a file with one tensor in this form."""
-    records, tables, payload = write_tensors([form], {}, 1, 4)
-    sections = {
-        Section.RECORDS: records,
-        Section.TABLES: tables,
-        Section.NAMES: write_names([form.stored.tensor.name]),
-        Section.PAYLOAD: payload,
-    }
-    if form.coder is Coder.ZSTD:
-        sections[Section.META] = write_meta({Meta.LIBZSTD: frames.VERSION.encode()})
-    return b"".join(write_container(sections, 4))
 
 
 def room_files() -> Iterator[tuple[str, bytes]]:
@@ -59,11 +44,11 @@ def room_files() -> Iterator[tuple[str, bytes]]:
         for name, form in cases.forms(cases.stored(tensor)):
             if form.legal():
                 for stem in stems(form):
-                    chosen.setdefault(f"{stem}/{tensor.name}", (name, single(form)))
+                    chosen.setdefault(f"{stem}/{tensor.name}", (name, file_of_form(form)))
                     if name.endswith("_3"):
-                        chosen[f"{stem}/{tensor.name}"] = (name, single(form))
+                        chosen[f"{stem}/{tensor.name}"] = (name, file_of_form(form))
                     if name.startswith("classes") and tensor.name in ("skewed", "codebook"):
-                        chosen[f"{stem}/{tensor.name}_classes"] = (name, single(form))
+                        chosen[f"{stem}/{tensor.name}_classes"] = (name, file_of_form(form))
         for path, (name, data) in chosen.items():
             if wanted(path, tensor):
                 yield f"{path}-{name}", data

@@ -5,8 +5,12 @@ from __future__ import annotations
 import struct
 import zlib
 
+from dcformat import frames
 from dcformat.container import write_container
-from dcformat.ids import Section
+from dcformat.encode import write_tensors
+from dcformat.forms import Form
+from dcformat.ids import Coder, Meta, Section
+from dcformat.sections import write_meta, write_names
 
 
 def unhex(*lines: str) -> bytes:
@@ -27,6 +31,20 @@ def file_of(
     if tables:
         content[Section.TABLES] = tables_of(tables)
     return b"".join(write_container(content, 4))
+
+
+def file_of_form(form: Form) -> bytes:
+    """Return a file with one tensor, written in this form."""
+    records, tables, payload = write_tensors([form], {}, 1, 4)
+    sections = {
+        Section.RECORDS: records,
+        Section.TABLES: tables,
+        Section.NAMES: write_names([form.stored.tensor.name]),
+        Section.PAYLOAD: payload,
+    }
+    if form.coder is Coder.ZSTD:
+        sections[Section.META] = write_meta({Meta.LIBZSTD: frames.VERSION.encode()})
+    return b"".join(write_container(sections, 4))
 
 
 def tables_of(entries: list[bytes]) -> bytes:
