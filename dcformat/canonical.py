@@ -56,13 +56,6 @@ def frames_compared(file: File) -> bool:
     return file.metadata.get(Meta.LIBZSTD) == frames.VERSION.encode()
 
 
-def has_frames(file: File) -> bool:
-    """Tell whether the file holds zstd frames."""
-    coders = {record.head.coder for record in file.opened.records}
-    codecs = {entry.codec for entry in file.opened.container.entries.values()}
-    return Coder.ZSTD in coders or SectionCodec.ZSTD in codecs
-
-
 def _container_faults(file: File) -> Iterator[str]:
     """Sections written again from what they mean; zstd frames only if of this libzstd."""
     entries = file.opened.container.entries

@@ -105,7 +105,7 @@ def encode_model(
     ties = find_ties(coded.tensors)
     own = [t for i, t in enumerate(coded.tensors) if i not in ties]
     forms = choose(own, settings, progress)
-    metadata = {**coded.metadata, **_own_metadata(coded, forms)} if settings.metadata else {}
+    metadata = _metadata(coded, forms) if settings.metadata else {}
     return b"".join(_assemble(coded, forms, ties, settings, metadata))
 
 
@@ -173,7 +173,8 @@ def choose(
 
     def draft(tensor: CodedTensor) -> tuple[Form | None, Form]:
         try:
-            return _draft(store(tensor, kernel_order=not settings.host), settings)
+            drafts = [_draft(store(tensor, order), settings) for order in _orders(tensor, settings)]
+            return min(drafts, key=_least)  # at equal size the logical order
         except (ValueError, TypeError, IndexError) as error:
             raise ConvertError(f"cannot encode: {error}", place=tensor.name) from error
 
@@ -187,6 +188,18 @@ def choose(
     finally:
         workers.shutdown(cancel_futures=True)  # an interrupt does not wait for the other tensors
     return pool.share([huffman for huffman, _ in drafts], [other for _, other in drafts])
+
+
+def _orders(tensor: CodedTensor, settings: Settings) -> list[bool]:
+    """Return whether to store in kernel order: always for mcu, for host if it is smaller."""
+    if not settings.host:
+        return [True]
+    return [False, True] if tensor.order else [False]
+
+
+def _least(draft: tuple[Form | None, Form]) -> int:
+    huffman, other = draft
+    return other.size() if huffman is None else min(huffman.size(), other.size())
 
 
 def _draft(stored: Stored, settings: Settings) -> tuple[Form | None, Form]:
@@ -216,11 +229,16 @@ def _draft_for_speed(huffman: list[Form], other: Form) -> tuple[Form | None, For
     return least, other
 
 
-def _own_metadata(coded: CodedModel, forms: Sequence[Form]) -> dict[Meta, bytes]:
-    own = {Meta.PRODUCER: PRODUCER.encode(), Meta.CONTENT_ID: content_id(coded.tensors)}
+def _metadata(coded: CodedModel, forms: Sequence[Form]) -> dict[Meta, bytes]:
+    """Return what META holds; of a model without tensors no recipe and no content id."""
+    metadata = {**coded.metadata, Meta.PRODUCER: PRODUCER.encode()}
+    metadata[Meta.CONTENT_ID] = content_id(coded.tensors)
+    if not coded.tensors:
+        metadata.pop(Meta.RECIPE, None)
+        metadata.pop(Meta.CONTENT_ID)
     if coded.graph is not None or any(form.coder is Coder.ZSTD for form in forms):
-        own[Meta.LIBZSTD] = frames.VERSION.encode()
-    return own
+        metadata[Meta.LIBZSTD] = frames.VERSION.encode()
+    return metadata
 
 
 def content_id(tensors: Sequence[CodedTensor]) -> bytes:

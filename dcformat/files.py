@@ -84,14 +84,23 @@ def _copy(source: BinaryIO, sink: BinaryIO) -> None:
     sink.flush()
 
 
+@contextlib.contextmanager
+def _source(path: str | Path) -> Iterator[BinaryIO]:
+    if str(path) == "-":
+        yield sys.stdin.buffer
+        return
+    with Path(path).open("rb") as stream:
+        yield stream
+
+
 def read_container(path: str | Path) -> bytes:
     """Return the bytes of a `.dcf`: no more than one above the size that its header states.
 
-    An endless source gives an error of its header, not of memory. Raises ConvertError where the
-    file cannot be read.
+    `-` is standard input. An endless source gives an error of its header, not of memory. Raises
+    ConvertError where the file cannot be read.
     """
     try:
-        with Path(path).open("rb") as stream:
+        with _source(path) as stream:
             head = stream.read(HEADER_BYTES)
             if len(head) < HEADER_BYTES or not head.startswith(MAGIC):
                 return head

@@ -145,7 +145,7 @@ before = set(sys.modules)
 import dcformat
 everything = [getattr(dcformat, name) for name in dcformat.__all__]
 new = {name.split(".")[0] for name in set(sys.modules) - before}
-print(*sorted(new - set(sys.stdlib_module_names) - {"dcformat", "numpy", "zstandard", "tomli"}))
+print(*sorted(new - set(sys.stdlib_module_names) - {"dcformat", "numpy", "zstandard"}))
 print(*sorted(name for name in sys.modules if name.startswith("dcformat.")))
 """
     run = subprocess.run(

@@ -35,7 +35,7 @@ def describe_recipe(recipe: Recipe) -> str:
     elif recipe.method == "codebook" and recipe.bits is not None:
         what = f"weights in {recipe.bits}-bit codebooks"
     elif recipe.method == "codebook":
-        what = "weights in 8-bit codebooks for convolutions and 5-bit ones for dense layers"
+        what = "weights in 8-bit codebooks (or int8 where that is smaller), 5-bit in dense layers"
     else:
         what = "exact weights"
     if recipe.prune:

@@ -78,7 +78,7 @@ def compress_tensor(
 ) -> CodedTensor:
     """Choose numbers for one tensor: exact, int8 with scales, or a codebook.
 
-    Where nobody asked for the 8 bits of a convolution's codebook, int8 with scales, which needs
+    Where nobody asked for the 8 bits or the levels of a codebook, int8 with scales, which needs
     no table, is taken if that is smaller: small layers cannot pay for 256 levels.
     """
     order = use.order if use is not None else None
@@ -95,5 +95,5 @@ def compress_tensor(
     levels, indices = quantize_codebook(kept, bits, settings.quantizer)
     book = type_levels(kept, levels, indices, tensor.dtype, settings.levels)
     shared = CodedTensor(tensor.name, tensor.dtype, indices, book, order, exact=False)
-    asked = settings.bits is not None or bits < 8
+    asked = settings.bits is not None or settings.quantizer != "uniform" or bits < 8
     return shared if asked or cost(shared) <= cost(scaled) else scaled

@@ -16,11 +16,6 @@ from typing import Any
 
 from dcformat.errors import ConvertError
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
 #: What each preset does to weights.
 PRESETS: dict[str, str] = {"lossless": "exact", "int8": "int8", "deep": "codebook"}
 TARGETS = ("mcu", "host")
@@ -190,7 +185,7 @@ def _parse_toml(path: Path, origin: str) -> dict[str, Any]:
             data = file.read(_MAX_FILE + 1)
         if len(data) > _MAX_FILE:
             raise ConvertError(f"a recipe has at most {_MAX_FILE} bytes", place=origin)
-        return tomllib.loads(data.decode())
+        return _loads(data.decode())
     except OSError as error:
         raise ConvertError(error.strerror or "cannot be read", place=origin) from error
     except (ValueError, RecursionError) as error:  # not UTF-8, or not TOML
@@ -227,6 +222,15 @@ def _check_together(recipe: Recipe) -> None:
 def _is_lossy(settings: Mapping[str, Any]) -> bool:
     asked = settings.get("prune") or settings.get("bits") is not None
     return bool(asked) or settings.get("method", "exact") != "exact"
+
+
+def _loads(text: str) -> dict[str, Any]:
+    """Parse TOML: by the standard library, on Python 3.10 by tomli, imported when needed only."""
+    if sys.version_info >= (3, 11):
+        import tomllib  # noqa: PLC0415
+    else:
+        import tomli as tomllib  # noqa: PLC0415
+    return tomllib.loads(text)
 
 
 def _check_keys(stated: Iterable[str], allowed: tuple[str, ...], place: str) -> None:

@@ -48,4 +48,3 @@ LEGAL: frozenset[tuple[Layout, Coder]] = frozenset(
         (Layout.RUN, Coder.HUFFMAN),
     }
 )
-HOST_ONLY = frozenset({Coder.ZSTD})

@@ -39,7 +39,7 @@ def test_the_default_is_int8_and_the_first_line_says_that_it_is_lossy(run: Any, 
         (["--preset", "lossless"], "lossless: every bit is kept"),
         (
             ["--preset", "deep"],
-            "deep: lossy, weights in 8-bit codebooks for convolutions and 5-bit",
+            "deep: lossy, weights in 8-bit codebooks (or int8 where that is smaller), 5-bit",
         ),
         (["--preset", "deep", "--bits", "4"], "deep: lossy, weights in 4-bit codebooks; use"),
         (["--prune", "0.5"], "int8: lossy, 8-bit weights, 0.5 of them pruned; use"),
