@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import frames
-from .coded import Codebook, CodedTensor, Raw
+from .coded import CodedTensor, Raw, numbers_of
 from .container import write_container
 from .decode import Record, read_front
 from .encode import digest
@@ -26,9 +26,8 @@ from .encodings.values_codebook import Levels
 from .errors import CorruptError, UnsupportedError
 from .file import File
 from .forms import Form, Stored, huffman_form, packed_form, zstd_form
-from .ids import Coder, DType, Layout, Meta, Section, SectionCodec, ValuesId
-from .records import payload_align
-from .sections import write_hashes, write_layers, write_meta, write_names
+from .ids import Coder, DType, Layout, Meta, Section, SectionCodec
+from .sections import write_graph, write_hashes, write_layers, write_meta, write_names
 from .tables import counts_of, tables_of
 
 Counts = dict[int, npt.NDArray[np.int64]]
@@ -62,7 +61,7 @@ def _container_faults(file: File) -> Iterator[str]:
     if any(e.codec == SectionCodec.ZSTD for e in entries.values()) and not frames_compared(file):
         return
     index = {name: i for i, name in enumerate(file.names)}
-    named, graph = Section.NAMES in entries, file.graph
+    named = Section.NAMES in entries
     kept = (Section.RECORDS, Section.TABLES, Section.PAYLOAD, Section.HASHES)
     sections = {s: bytes(file.opened.container.stored(s)) for s in kept}
     if named and Section.HASHES in entries:
@@ -70,7 +69,7 @@ def _container_faults(file: File) -> Iterator[str]:
     sections[Section.NAMES] = write_names(file.names) if named else b""
     sections[Section.FIXED] = write_layers(file.layers, index, named)
     sections[Section.META] = write_meta(file.metadata)
-    sections[Section.GRAPH] = b"" if graph is None else bytes([graph.format]) + graph.data
+    sections[Section.GRAPH] = write_graph(file.graph)
     payload = entries.get(Section.PAYLOAD)
     again = b"".join(write_container(sections, payload.align_log2 if payload else 4))
     if again != file.data:
@@ -95,15 +94,6 @@ def _faults(file: File, record: Record, counts: Counts, shared: frozenset[int]) 
     start, stop = record.offset, record.offset + record.head.payload_size
     if form.payload() != file.opened.container.stored(Section.PAYLOAD)[start:stop]:
         yield "payload: not written in the canonical way"
-    step = payload_align(record.head, _raw(record), 1)
-    if step > 1 and start % step:
-        yield f"payload at {start}"
-
-
-def _raw(record: Record) -> bool:
-    head = record.head
-    rooms = (head.layout, head.values, head.coder)
-    return rooms == (Layout.DENSE, ValuesId.RAW, Coder.PACKED)
 
 
 def _stored(file: File, record: Record) -> tuple[Stored, Any]:
@@ -114,12 +104,11 @@ def _stored(file: File, record: Record) -> tuple[Stored, Any]:
     symbols, values = file.symbols(record)
     room = VALUES[head.values]
     narrow = room.plan_of(values, DType(head.dtype), symbols)
-    numbers = values.levels[symbols] if isinstance(values, Codebook) else symbols
     shell = np.broadcast_to(np.zeros((), np.uint8), head.shape)
     tensor = CodedTensor(file.names[record.index], DType(head.dtype), shell, Raw())
     order = head.order or tuple(range(len(head.shape)))
     planes = room.to_planes(narrow, symbols)
-    stored = Stored(tensor, order, head.row_axes, narrow, planes, np.asarray(numbers))
+    stored = Stored(tensor, order, head.row_axes, narrow, planes, numbers_of(symbols, values))
     return stored, _shifted(record.layout, plan.base - narrow.base)
 
 

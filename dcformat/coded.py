@@ -96,9 +96,7 @@ class CodedTensor:
 
     def numbers(self) -> Array:
         """Return the decoded numbers: what stands before any scale."""
-        if isinstance(self.values, Codebook):
-            return np.asarray(self.values.levels[self.symbols])
-        return self.symbols
+        return numbers_of(self.symbols, self.values)
 
     def number_type(self) -> DType:
         """Return the type of `numbers()`."""
@@ -140,6 +138,13 @@ class CodedModel:
         )
 
     __hash__ = None  # type: ignore[assignment]
+
+
+def numbers_of(symbols: Array, values: Values) -> Array:
+    """Return what stands before any scale: levels of a codebook, else the symbols themselves."""
+    if isinstance(values, Codebook):
+        return np.asarray(values.levels[symbols])
+    return symbols
 
 
 def same_bits(a: Array, b: Array) -> bool:

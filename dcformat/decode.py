@@ -7,13 +7,14 @@ functions over the C core.
 from __future__ import annotations
 
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
-from .coded import Codebook, Values
+from .coded import Values, numbers_of
 from .container import Container, parse_container
 from .encodings import CODERS, LAYOUTS, LEGAL, VALUES, coder_huffman, coder_packed, values_codebook
 from .encodings.parts import Plan, Planes
@@ -31,10 +32,9 @@ from .ids import (
     Layout,
     Section,
     TableKind,
-    ValuesId,
 )
 from .model import Array
-from .records import Head, parse_head, payload_align
+from .records import Head, is_plain, parse_head, payload_align
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ def _parse_records(container: Container, tables: list[object]) -> list[Record]:
         tied.append(head.tied is not None)
         if head.tied is None:
             record = _parse_rooms(index, head, fields, tables)
-            offset = align(end, payload_align(head, _raw_dense(head), step))
+            offset = align(end, payload_align(head, step))
             end = offset + head.payload_size
             fields.need(end <= size, "payload past the end of PAYLOAD", Code.TRUNCATED)
             record = replace(record, offset=offset)
@@ -138,11 +138,6 @@ def _parse_records(container: Container, tables: list[object]) -> list[Record]:
     return records
 
 
-def _raw_dense(head: Head) -> bool:
-    rooms = (head.layout, head.values, head.coder)
-    return rooms == (Layout.DENSE, ValuesId.RAW, Coder.PACKED)
-
-
 def _parse_rooms(index: int, head: Head, fields: Fields, tables: list[object]) -> Record:
     """Checks 9 to 14 of the page."""
     unknown = _unknown(head)
@@ -150,7 +145,7 @@ def _parse_rooms(index: int, head: Head, fields: Fields, tables: list[object]) -
         return Record(index, head, unsupported=unknown)
     fields.need((head.layout, head.coder) in LEGAL, "illegal combination of layout and coder")
     if head.elements == 0:
-        empty = _raw_dense(head) and head.payload_size == 0 and head.blocks is None
+        empty = is_plain(head) and head.payload_size == 0 and head.blocks is None
         fields.need(empty, "no elements, but something stored")
     try:
         layout, plan, named = _parse_parameters(head, fields, tables)
@@ -309,13 +304,6 @@ def decode_numbers(opened: Opened, index: int, check: bool = True) -> Array:
     return numbers
 
 
-def numbers_of(symbols: Array, values: Values) -> Array:
-    """Return what stands before any scale."""
-    if isinstance(values, Codebook):
-        return np.asarray(values.levels[symbols])
-    return symbols
-
-
 def decode_rows(opened: Opened, index: int, start: int, stop: int) -> Array:
     """Return the numbers of stored rows `start` to `stop` - 1, shape (rows * columns,)."""
     record = opened.record(index)
@@ -347,17 +335,23 @@ def _packed_rows(opened: Opened, record: Record, start: int, stop: int) -> Array
     return numbers_of(VALUES[head.values].from_planes(plan, planes), front.values)
 
 
-def check_file(opened: Opened) -> None:
-    """Read everything (spec/DCF.md, "Full check"); raises DcfError where something is wrong."""
-    for section in opened.container.entries:
-        opened.container.check_crc(section)
+def bad_padding(opened: Opened) -> Iterator[Record]:
+    """Yield the records before whose payload a padding byte is not zero."""
     payload = opened.container.stored(Section.PAYLOAD)
     end = 0
     for record in opened.records:
         if record.head.tied is None:
             if not all_zero(payload[end : record.offset]):
-                raise error_of(Code.PADDING, "padding before it", f"tensor {record.index}")
+                yield record
             end = record.offset + record.head.payload_size
+
+
+def check_file(opened: Opened) -> None:
+    """Read everything (spec/DCF.md, "Full check"); raises DcfError where something is wrong."""
+    for section in opened.container.entries:
+        opened.container.check_crc(section)
+    for record in bad_padding(opened):
+        raise error_of(Code.PADDING, "padding before it", f"tensor {record.index}")
     for index, record in enumerate(opened.records):
         if record.head.tied is None and not record.unsupported:
             decode_numbers(opened, index)

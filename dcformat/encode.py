@@ -34,10 +34,9 @@ from .ids import (
     Layout,
     Meta,
     Section,
-    ValuesId,
 )
 from .records import Head, payload_align, write_record
-from .sections import write_hashes, write_layers, write_meta, write_names
+from .sections import write_graph, write_hashes, write_layers, write_meta, write_names
 
 TARGETS = ("mcu", "host")
 PRODUCER = "dcformat 0.1.0"
@@ -291,15 +290,10 @@ def _assemble(
         Section.HASHES: write_hashes(names) if settings.hashes and not settings.names else b"",
         Section.FIXED: write_layers(coded.layers, index, settings.names),
         Section.META: write_meta(metadata),
-        Section.GRAPH: graph_bytes(coded) if settings.graph else b"",
+        Section.GRAPH: write_graph(coded.graph) if settings.graph else b"",
         Section.PAYLOAD: payload,
     }
     return write_container(sections, settings.align_log2)
-
-
-def graph_bytes(coded: CodedModel) -> bytes:
-    """Return the content of GRAPH."""
-    return b"" if coded.graph is None else bytes([coded.graph.format]) + coded.graph.data
 
 
 def write_tensors(
@@ -316,10 +310,7 @@ def write_tensors(
         form = next(rest)
         body = form.payload()
         head, parameters = _record(form, len(body), tables)
-        raw = (form.layout, form.stored.room, form.coder) == (
-            Layout.DENSE, ValuesId.RAW, Coder.PACKED,
-        )  # fmt: skip
-        start = align(end, payload_align(head, raw, 1 << align_log2))
+        start = align(end, payload_align(head, 1 << align_log2))
         payload += [bytes(start - end), body]
         end = start + len(body)
         records.append(write_record(head, parameters))

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import kernels
-from .coded import Affine, Codebook, CodedTensor, Fixed, Raw, Values
+from .coded import Affine, Codebook, CodedTensor, Fixed, Raw, Values, numbers_of
 from .encodings import CODERS, LAYOUTS, VALUES, coder_huffman, coder_packed, coder_zstd
 from .encodings.coder_huffman import Table
 from .encodings.layout_gap import Gap
@@ -158,9 +158,8 @@ def store(tensor: CodedTensor, kernel_order: bool) -> Stored:
     values = stored_values(tensor.values, order)
     plan: Plan = VALUES[ROOM_OF[type(values)]].plan_of(values, tensor.dtype, symbols)
     planes = VALUES[ROOM_OF[type(values)]].to_planes(plan, symbols)
-    numbers = values.levels[symbols] if isinstance(values, Codebook) else symbols
     shape = tuple(tensor.shape[i] for i in order)
-    return Stored(tensor, order, row_axes_of(shape), plan, planes, np.asarray(numbers))
+    return Stored(tensor, order, row_axes_of(shape), plan, planes, numbers_of(symbols, values))
 
 
 def stored_values(values: Values, order: tuple[int, ...]) -> Values:

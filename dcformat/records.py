@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from .errors import Code
 from .fields import Fields, align
-from .ids import MAX_ELEMENTS, MAX_RANK, RecordFlag
+from .ids import MAX_ELEMENTS, MAX_RANK, Coder, Layout, RecordFlag, ValuesId
 
 KNOWN_FLAGS = int(RecordFlag.TIED | RecordFlag.PERMUTED | RecordFlag.BLOCKED | RecordFlag.WIDE)
 
@@ -147,9 +147,15 @@ def write_record(head: Head, parameters: bytes) -> bytes:
     return struct.pack("<8BI", (12 + len(tail)) // 4, *start, head.numbers_crc) + tail
 
 
-def payload_align(head: Head, raw_dense: bool, section_align: int) -> int:
+def is_plain(head: Head) -> bool:
+    """Tell whether a payload is the numbers as they stand: DENSE, RAW, PACKED."""
+    rooms = (head.layout, head.values, head.coder)
+    return rooms == (Layout.DENSE, ValuesId.RAW, Coder.PACKED)
+
+
+def payload_align(head: Head, section_align: int) -> int:
     """Return the alignment of a payload (spec/DCF.md, "Payload")."""
-    if not raw_dense or head.payload_size == 0:
+    if not is_plain(head) or head.payload_size == 0:
         return 1
     if head.payload_size >= 64:
         return section_align

@@ -11,7 +11,7 @@ from typing import Any
 from .errors import Code
 from .fields import Fields
 from .ids import MAX_NAME_BYTES, NO_TENSOR, Meta, Rounding
-from .model import LayerFormat
+from .model import Graph, LayerFormat
 
 META_SIZES = {int(Meta.SOURCE_SHA256): 32, int(Meta.CONTENT_ID): 32}
 _LAYER = struct.Struct("<IIbBbBbBbBhhB3s")
@@ -113,6 +113,11 @@ def write_meta(metadata: Mapping[Meta, bytes] | Mapping[int, bytes]) -> bytes:
     return b"".join(
         struct.pack("<BI", key, len(value)) + value for key, value in sorted(metadata.items())
     )
+
+
+def write_graph(graph: Graph | None) -> bytes:
+    """Return GRAPH: the format, then what the format says."""
+    return b"" if graph is None else bytes([graph.format]) + graph.data
 
 
 def parse_meta(content: memoryview) -> dict[int, bytes]:

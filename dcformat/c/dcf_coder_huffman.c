@@ -216,16 +216,9 @@ void dcf_huffman_build(dcf_code *code, const uint8_t *entry, size_t bytes)
 static int table_field(dcf_tensor *t, uint32_t index, uint32_t stream)
 {
     const uint8_t *entry;
-    size_t bytes;
-    if (index >= t->model->tables) {
-        return DCF_ERR_STRUCTURE;
-    }
-    entry = dcf_table_entry(t->model, index, &bytes);
-    if (dcf_table_unsupported(entry)) {
-        return DCF_ERR_UNSUPPORTED;
-    }
-    if (entry[0] > DCF_TABLE_HUFFMAN_FLAT) {
-        return DCF_ERR_STRUCTURE;
+    const int err = dcf_table_named(t->model, index, 0, &entry);
+    if (err != DCF_OK) {
+        return err;
     }
     if (entry[1] + (uint32_t)entry[2] >= dcf_stream_alphabet(t, stream)) {
         return DCF_ERR_STRUCTURE;

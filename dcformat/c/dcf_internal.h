@@ -89,8 +89,9 @@ DCF_MUST_CHECK int dcf_tables_check(dcf_model *model);
 /* Entry `index` (below model->tables) of TABLES and its size. */
 const uint8_t *dcf_table_entry(const dcf_model *model, uint32_t index, size_t *bytes);
 
-/* An entry of a kind, or a codebook of a type, that is not here. */
-int dcf_table_unsupported(const uint8_t *entry);
+/* The entry that a record names, if it is there, of a known type, and a codebook or not. */
+DCF_MUST_CHECK int dcf_table_named(const dcf_model *model, uint32_t index, int codebook,
+                                   const uint8_t **entry);
 
 /* ---- dcf_record.c ---- */
 

@@ -13,7 +13,8 @@ const uint8_t *dcf_table_entry(const dcf_model *model, uint32_t index, size_t *b
     return section + start;
 }
 
-int dcf_table_unsupported(const uint8_t *entry)
+/* An entry of a kind, or a codebook of a type, that is not here. */
+static int unsupported(const uint8_t *entry)
 {
 #ifndef DCF_NO_CODEBOOK
     if (entry[0] == DCF_TABLE_CODEBOOK) {
@@ -27,6 +28,19 @@ int dcf_table_unsupported(const uint8_t *entry)
 #endif
     (void)entry;
     return 1;
+}
+
+int dcf_table_named(const dcf_model *model, uint32_t index, int codebook, const uint8_t **entry)
+{
+    size_t bytes;
+    if (index >= model->tables) {
+        return DCF_ERR_STRUCTURE;
+    }
+    *entry = dcf_table_entry(model, index, &bytes);
+    if (unsupported(*entry)) {
+        return DCF_ERR_UNSUPPORTED;
+    }
+    return ((*entry)[0] == DCF_TABLE_CODEBOOK) == codebook ? DCF_OK : DCF_ERR_STRUCTURE;
 }
 
 #ifndef DCF_NO_CODEBOOK

@@ -8,16 +8,9 @@
 static int table_field(dcf_tensor *t, uint32_t index)
 {
     const uint8_t *entry;
-    size_t bytes;
-    if (index >= t->model->tables) {
-        return DCF_ERR_STRUCTURE;
-    }
-    entry = dcf_table_entry(t->model, index, &bytes);
-    if (dcf_table_unsupported(entry)) {
-        return DCF_ERR_UNSUPPORTED;
-    }
-    if (entry[0] != DCF_TABLE_CODEBOOK) {
-        return DCF_ERR_STRUCTURE;
+    const int err = dcf_table_named(t->model, index, 1, &entry);
+    if (err != DCF_OK) {
+        return err;
     }
     t->number = entry[1];
     t->width = (uint8_t)dcf_dtype_width(t->number);

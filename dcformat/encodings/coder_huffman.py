@@ -16,7 +16,7 @@ from .. import kernels
 from ..errors import Code, error_of
 from ..fields import Fields, align
 from ..ids import MAX_CODE_BITS, TableKind
-from .parts import Items, Planes, check_end
+from .parts import Items, Planes, check_end, read_table
 
 Lengths = npt.NDArray[np.uint8]
 FULL = 1 << MAX_CODE_BITS
@@ -189,13 +189,7 @@ def read_params(
     wanted = len(alphabets) * classes
     found = []
     for i in range(wanted):
-        index = fields.u16()
-        fields.need(index < len(tables), f"table {index} of {len(tables)}")
-        if tables[index] is None:
-            raise error_of(Code.UNSUPPORTED, f"table {index} is of an unknown kind", fields.place)
-        table = tables[index]
-        if not isinstance(table, Table):
-            raise error_of(Code.STRUCTURE, f"table {index} is no Huffman table", fields.place)
+        index, table = read_table(fields, tables, Table)
         alphabet = alphabets[i % len(alphabets)]
         fields.need(table.last < alphabet, f"symbol {table.last} of {alphabet}")
         found.append(index)

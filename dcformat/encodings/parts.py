@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,7 @@ from ..ids import BITS, NUMPY, WIDTH, DType
 from ..model import Array
 
 Planes = npt.NDArray[np.uint8]
+_Table = TypeVar("_Table")
 SIGNED = (DType.INT8, DType.INT4, DType.INT2)
 REAL = (DType.FLOAT, DType.FLOAT16, DType.BFLOAT16, DType.DOUBLE)
 
@@ -122,6 +123,21 @@ def read_axis_id(fields: Fields, stored_shape: tuple[int, ...]) -> int | None:
     axis = fields.u8()
     fields.need(axis == 0xFF or axis < len(stored_shape), f"axis {axis}")
     return None if axis == 0xFF else axis
+
+
+def read_table(fields: Fields, tables: list[object], kind: type[_Table]) -> tuple[int, _Table]:
+    """Return the index that stands here and the entry of TABLES that it names.
+
+    STRUCTURE where there is none or it is not of `kind`, UNSUPPORTED where nobody knows its kind.
+    """
+    index = fields.u16()
+    fields.need(index < len(tables), f"table {index} of {len(tables)}")
+    table = tables[index]
+    if table is None:
+        raise error_of(Code.UNSUPPORTED, f"table {index} is of an unknown kind", fields.place)
+    if not isinstance(table, kind):
+        raise error_of(Code.STRUCTURE, f"table {index} is not a {kind.__name__}", fields.place)
+    return index, table
 
 
 def need_real(fields: Fields, dtype: DType) -> None:

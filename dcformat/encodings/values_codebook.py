@@ -11,11 +11,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..coded import Codebook, Values
-from ..errors import Code, error_of
 from ..fields import Fields
 from ..ids import BITS, NUMPY, WIDTH, DType, ScaleKind, TableKind
 from ..model import Array
-from .parts import SIGNED, Plan, Planes, need_real, number_range
+from .parts import SIGNED, Plan, Planes, need_real, number_range, read_table
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,13 +52,7 @@ def read_params(
     fields: Fields, dtype: DType, stored_shape: tuple[int, ...], tables: list[object]
 ) -> Plan:
     """Return the plan of a tensor with a codebook."""
-    index = fields.u16()
-    fields.need(index < len(tables), f"table {index} of {len(tables)}")
-    table = tables[index]
-    if table is None:
-        raise error_of(Code.UNSUPPORTED, f"table {index} is of an unknown kind", fields.place)
-    if not isinstance(table, Levels):
-        raise error_of(Code.STRUCTURE, f"table {index} is no codebook", fields.place)
+    index, table = read_table(fields, tables, Levels)
     kind, detail = fields.u8(), fields.u8()
     fields.need(kind in set(ScaleKind), f"scale kind {kind}")
     if kind == ScaleKind.AXIS:
