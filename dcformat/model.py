@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy.typing as npt
 from .ids import DType, Meta
 
 Array = npt.NDArray[np.generic]
+Window = tuple[slice, ...]  #: a slice of each of the first axes
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +30,40 @@ class Tensor:
     @property
     def shape(self) -> tuple[int, ...]:
         return tuple(int(n) for n in self.data.shape)
+
+    def piece(self, window: Window) -> Array:
+        """Return `data[window]`."""
+        return np.asarray(self.data[window])
+
+
+class LazyTensor(Tensor):
+    """A tensor whose numbers are read where they lie, again each time they are asked for.
+
+    `read(window)` returns `data[window]` as a new array; `read(())` returns all of it. Models
+    larger than memory are made of such tensors.
+    """
+
+    def __init__(
+        self, name: str, dtype: DType, shape: tuple[int, ...], read: Callable[[Window], Array]
+    ) -> None:
+        for key, value in (("name", name), ("dtype", dtype), ("_shape", shape), ("_read", read)):
+            object.__setattr__(self, key, value)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        shape: tuple[int, ...] = vars(self)["_shape"]
+        return shape
+
+    @property
+    def data(self) -> Array:
+        return self.piece(())
+
+    def piece(self, window: Window) -> Array:
+        read: Callable[[Window], Array] = vars(self)["_read"]
+        return read(window)
+
+    def __repr__(self) -> str:
+        return f"LazyTensor({self.name!r}, {self.dtype.name}, {self.shape})"
 
 
 @dataclass(frozen=True)
