@@ -6,6 +6,7 @@ Sister file: onnx_wire.py. No number passes through a float: elements are bit pa
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -40,6 +41,8 @@ _NAMES = {
     UINT64_DATA: "uint64_data",
 }
 
+_PART = 1 << 20
+
 U8 = npt.NDArray[np.uint8]
 U64 = npt.NDArray[np.uint64]
 
@@ -49,27 +52,31 @@ def stored_bytes(dtype: DType, elements: int) -> int:
     return -(-elements * BITS[dtype] // 8)
 
 
+def check_field(field: int, dtype: DType) -> None:
+    """Raise ConvertError where a TensorProto's `field` is not for elements of `dtype`."""
+    if field not in TYPES or dtype not in TYPES[field]:
+        raise ConvertError(f"field {_NAMES.get(field, field)} does not hold {dtype.name}")
+
+
 def decode(field: int, dtype: DType, payload: bytes, elements: int) -> Array:
     """Return the elements that a field's payload holds, 1-D of NumPy type NUMPY[dtype].
 
     Raises ConvertError with a short reason where the field cannot hold this type, where the size
     is wrong, or where `encode` would not give the same payload back.
     """
-    if field not in TYPES or dtype not in TYPES[field]:
-        raise ConvertError(f"field {_NAMES.get(field, field)} does not hold {dtype.name}")
+    check_field(field, dtype)
     if field in (FLOAT_DATA, DOUBLE_DATA, RAW_DATA):
         data = _from_raw(dtype, payload, elements)
     else:
-        data = _from_varints(dtype, _read_varints(payload), elements)
-    if dtype is DType.BOOL and (data.view(np.uint8) > 1).any():
-        raise ConvertError("a BOOL is neither 0 nor 1")
+        data = _from_varints(dtype, payload, elements)
+    if dtype is DType.BOOL:
+        check_bools(data)
     return data
 
 
 def encode(field: int, dtype: DType, data: Array) -> bytes:
     """Return the payload of `field` for the elements `data` of type NUMPY[dtype], any shape."""
-    if field not in TYPES or dtype not in TYPES[field]:
-        raise ConvertError(f"field {_NAMES.get(field, field)} does not hold {dtype.name}")
+    check_field(field, dtype)
     flat = np.ascontiguousarray(data, dtype=NUMPY[dtype]).reshape(-1)
     if field in (FLOAT_DATA, DOUBLE_DATA, RAW_DATA):
         return _pack(dtype, flat).tobytes() if BITS[dtype] < 8 else flat.tobytes()
@@ -77,16 +84,27 @@ def encode(field: int, dtype: DType, data: Array) -> bytes:
 
 
 def _from_raw(dtype: DType, payload: bytes, elements: int) -> Array:
-    if len(payload) != stored_bytes(dtype, elements):
-        raise ConvertError(
-            f"{len(payload)} bytes of data where its shape needs {stored_bytes(dtype, elements)}"
-        )
+    check_size(dtype, len(payload), elements)
     if BITS[dtype] < 8:
-        return _unpack(dtype, np.frombuffer(payload, np.uint8), elements)
+        return unpack(dtype, np.frombuffer(payload, np.uint8), elements)
     return np.frombuffer(payload, NUMPY[dtype])
 
 
-def _unpack(dtype: DType, packed: U8, elements: int) -> Array:
+def check_size(dtype: DType, size: int, elements: int) -> None:
+    """Raise ConvertError where `size` bytes of raw_data are not what the elements need."""
+    if size != stored_bytes(dtype, elements):
+        raise ConvertError(
+            f"{size} bytes of data where its shape needs {stored_bytes(dtype, elements)}"
+        )
+
+
+def check_bools(data: Array) -> None:
+    """Raise ConvertError where an element of a BOOL tensor is neither 0 nor 1."""
+    if (data.view(np.uint8) > 1).any():
+        raise ConvertError("a BOOL is neither 0 nor 1")
+
+
+def unpack(dtype: DType, packed: npt.NDArray[Any], elements: int) -> Array:
     """Widen elements of 4 or 2 bits, lowest bits first, to one byte each."""
     bits = BITS[dtype]
     shifts = np.arange(0, 8, bits, dtype=np.uint8)
@@ -109,18 +127,44 @@ def _pack(dtype: DType, flat: Array) -> U8:
     return np.asarray(np.bitwise_or.reduce(wide.reshape(-1, share) << shifts, axis=1), np.uint8)
 
 
-def _from_varints(dtype: DType, values: U64, elements: int) -> Array:
+def _from_varints(dtype: DType, payload: bytes, elements: int) -> Array:
     """Narrow 64-bit values to elements; ConvertError where one would not widen back to itself."""
     small = BITS[dtype] < 8
     count = stored_bytes(dtype, elements) if small else elements
-    if values.size != count:
-        raise ConvertError(f"{values.size} numbers where its shape needs {count}")
-    width = np.dtype(NUMPY[dtype]).itemsize
-    narrow = values.astype(f"<u{width}")
-    data = _unpack(dtype, narrow, elements) if small else narrow.view(NUMPY[dtype])
-    if not np.array_equal(_to_varints(dtype, data), values):
-        raise ConvertError(f"a number is outside the range of {dtype.name}")
-    return data
+    _check_count(payload, count)
+    narrow = np.empty(count, f"<u{np.dtype(NUMPY[dtype]).itemsize}")
+    done = 0
+    for part in _parts(payload):
+        values = _read_varints(part)
+        piece = values.astype(narrow.dtype)
+        whole = piece if small else _to_varints(dtype, piece.view(NUMPY[dtype]))
+        if not np.array_equal(whole, values):
+            raise ConvertError(f"a number is outside the range of {dtype.name}")
+        narrow[done : done + piece.size] = piece
+        done += piece.size
+    return unpack(dtype, narrow, elements) if small else narrow.view(NUMPY[dtype])
+
+
+def _check_count(payload: bytes, count: int) -> None:
+    if payload and payload[-1] >= 0x80:
+        raise ConvertError("its data ends inside a number")
+    pieces = (payload[i : i + _PART] for i in range(0, len(payload), _PART))
+    found = sum(int(np.count_nonzero(np.frombuffer(p, np.uint8) < 0x80)) for p in pieces)
+    if found != count:
+        raise ConvertError(f"{found} numbers where its shape needs {count}")
+
+
+def _parts(payload: bytes) -> Iterator[bytes]:
+    """Split a packed varint field between numbers: what is made of a part takes many times it."""
+    start = 0
+    while start < len(payload):
+        end = min(start + _PART, len(payload))
+        while end < len(payload) and payload[end - 1] >= 0x80:
+            end += 1
+            if end - start > _PART + 10:
+                raise ConvertError("a number of its data has more than ten bytes")
+        yield payload[start:end]
+        start = end
 
 
 def _to_varints(dtype: DType, flat: Array) -> U64:
@@ -136,8 +180,6 @@ def _read_varints(payload: bytes) -> U64:
     """Return the numbers of a packed varint field, if they are written in the shortest way."""
     data = np.frombuffer(payload, np.uint8)
     ends = np.flatnonzero(data < 0x80)
-    if data.size and (not ends.size or ends[-1] != data.size - 1):
-        raise ConvertError("its data ends inside a number")
     starts = np.concatenate([np.zeros(1, np.int64), ends[:-1] + 1])[: ends.size]
     lengths = ends - starts + 1
     if lengths.size and lengths.max() > 10:

@@ -1,38 +1,38 @@
 """External data of an ONNX model: read only inside the model's folder, checked before it is read.
 
-Spec: spec/SECURITY.md, S3 and S7. Sister file: read_onnx.py.
+Spec: spec/SECURITY.md, S3 and S7. Sister files: read_onnx.py, onnx_files.py.
 """
 
 from __future__ import annotations
 
-import os
 import re
-import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from dcformat.errors import ConvertError
 
+from .onnx_files import Stored, look_at
+
 _NUMBER = re.compile(r"[0-9]{1,18}", re.ASCII)
 
 
 @dataclass
 class ExternalFiles:
-    """Reads pieces of the files beside a model; each piece and each file once."""
+    """Finds pieces of the files beside a model; each file is looked at once."""
 
     folder: Path
-    sizes: dict[Path, int] = field(default_factory=dict)
+    files: dict[Path, Stored] = field(default_factory=dict)
     used: dict[Path, int] = field(default_factory=dict)
-    pieces: dict[tuple[Path, int, int], bytes] = field(default_factory=dict)
+    pieces: set[tuple[Path, int, int]] = field(default_factory=set)
 
     @property
     def used_bytes(self) -> int:
-        """How many bytes were read."""
+        """How many bytes of the files are tensors."""
         return sum(self.used.values())
 
-    def read(self, entries: Mapping[str, str], needed: int) -> bytes:
-        """Return the `needed` bytes that a tensor's external_data `entries` point to.
+    def locate(self, entries: Mapping[str, str], needed: int) -> tuple[Stored, int]:
+        """Return file and offset of the `needed` bytes that external_data `entries` point to.
 
         Raises ConvertError with the reason where they point outside the folder, to something that
         is no regular file, or to other than `needed` bytes.
@@ -42,23 +42,32 @@ class ExternalFiles:
         length = _number(entries, "length", needed)
         if length != needed:
             raise ConvertError(f"its external data has {length} bytes, its shape needs {needed}")
-        size = self.sizes.setdefault(path, _regular_size(path))
-        if offset + length > size:
+        file = self._file(path)
+        if offset + length > file.size:
             raise ConvertError(
-                f"external data file {path.name!r} has {size} bytes, "
-                f"{offset + length} are needed: it is cut short"
+                f"{file.shown} has {file.size} bytes, {offset + length} are needed: it is cut short"
             )
-        return self._piece(path, offset, length)
+        self._count(file, offset, length)
+        return file, offset
 
-    def _piece(self, path: Path, offset: int, length: int) -> bytes:
-        key = (path, offset, length)
-        if key not in self.pieces:
-            # Overlapping pieces could otherwise ask for far more memory than the files have.
-            self.used[path] = self.used.get(path, 0) + length
-            if self.used[path] > self.sizes[path]:
-                raise ConvertError(f"tensors overlap in external data file {path.name!r}")
-            self.pieces[key] = _read_piece(path, offset, length)
-        return self.pieces[key]
+    def _file(self, path: Path) -> Stored:
+        if path not in self.files:
+            shown = f"external data file {path.name!r}"
+            try:
+                self.files[path] = look_at(path, shown)
+            except OSError as error:
+                raise ConvertError(f"{shown}: {error.strerror}") from error
+        return self.files[path]
+
+    def _count(self, file: Stored, offset: int, length: int) -> None:
+        """Overlapping pieces could otherwise ask for far more memory than the files have."""
+        key = (file.path, offset, length)
+        if key in self.pieces:
+            return
+        self.pieces.add(key)
+        self.used[file.path] = self.used.get(file.path, 0) + length
+        if self.used[file.path] > file.size:
+            raise ConvertError(f"tensors overlap in {file.shown}")
 
     def _resolve(self, location: str) -> Path:
         reason = _refusal(location)
@@ -102,24 +111,3 @@ def _number(entries: Mapping[str, str], key: str, default: int) -> int:
     if not _NUMBER.fullmatch(text):
         raise ConvertError(f"the {key} of its external data is not a number: {_shown(text)}")
     return int(text)
-
-
-def _regular_size(path: Path) -> int:
-    status = path.stat()
-    if not stat.S_ISREG(status.st_mode):
-        raise ConvertError(f"external data {path.name!r} is not a regular file")
-    return status.st_size
-
-
-def _read_piece(path: Path, offset: int, length: int) -> bytes:
-    try:
-        # Not blocking: what was a file when it was looked at may be a pipe now.
-        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
-        with os.fdopen(handle, "rb") as stream:
-            stream.seek(offset)
-            data = stream.read(length)
-    except OSError as error:
-        raise ConvertError(f"external data {path.name!r}: {error.strerror}") from error
-    if len(data) != length:
-        raise ConvertError(f"external data file {path.name!r} changed while it was read")
-    return data

@@ -9,21 +9,24 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from math import prod
 from typing import Any
-
-import numpy as np
 
 from dcformat.errors import ConvertError
 from dcformat.ids import MAX_ELEMENTS, MAX_RANK, DType
-from dcformat.model import Array, Tensor, Use
+from dcformat.model import LazyTensor, Tensor, Use
 
 from . import onnx_wire as wire
-from .onnx_data import RAW_DATA, decode, stored_bytes
+from .onnx_data import DOUBLE_DATA, FLOAT_DATA, RAW_DATA, check_field, stored_bytes
 from .onnx_external import ExternalFiles
+from .onnx_files import Stored
+from .onnx_lazy import Packed, Reading, Region, Varints, packed
 from .onnx_names import names_of
 from .onnx_scopes import Program, Site, follow, text
 
 MIN_BYTES = 64  # a record and a name cost about as much
+_AT_ONCE = 1 << 16  # bytes of a tensor that is kept in memory
+_TOGETHER = 1 << 26  # bytes of all of these
 _PARAMETERS = frozenset({"weight", "bias", "norm"})
 _EXTERNAL = 1  # TensorProto.DataLocation
 _LONG = 16  # values of an attribute that are worth a note
@@ -41,11 +44,28 @@ class Lifted:
     tensor: Tensor
 
 
+@dataclass
+class Keeper:
+    """Makes tensors: small ones are read at once, as long as there are few bytes in all."""
+
+    place: str
+    kept: int = 0
+
+    def tensor(self, name: str, dtype: DType, dims: tuple[int, ...], region: Region) -> Tensor:
+        """Return a tensor of what is in `region`; ConvertError where that cannot be lifted."""
+        size = stored_bytes(dtype, prod(dims))
+        if size <= _AT_ONCE and self.kept + size <= _TOGETHER:
+            self.kept += size
+            return Tensor(name, dtype, region.read(()))
+        region.check()
+        return LazyTensor(name, dtype, dims, Reading(region, f"{self.place} / tensor {name!r}"))
+
+
 @dataclass(frozen=True)
 class Parts:
-    """An ONNX file taken apart: bytes, where the tensors are, the rest as protos, the scopes."""
+    """An ONNX file taken apart: where the tensors are, the rest as protos, the scopes."""
 
-    source: bytes
+    file: Stored
     found: wire.Scan
     model: Any  # onnx.ModelProto without numbers
     program: Program
@@ -67,15 +87,16 @@ class Parts:
             return None
         try:
             dims = _dims(proto)
-            if np.prod(dims, dtype=object) > _SMALL:
+            if prod(dims) > _SMALL:
                 return None
-            return [int(n) for n in _numbers(self.source, self.spans[site.path], proto)[1].flat]
+            _, region = _numbers(self.file, self.spans[site.path], proto)
+            return [int(n) for n in region.read(()).flat]
         except ConvertError:  # such a tensor stays in the graph, and its note says why
             return None
 
 
 def lift(
-    parts: Parts, uses: Mapping[wire.Path, Use], external: ExternalFiles
+    parts: Parts, uses: Mapping[wire.Path, Use], external: ExternalFiles, keeper: Keeper
 ) -> tuple[list[Lifted], list[str]]:
     """Return the tensors that are lifted, in the order of their bytes, and notes on the others.
 
@@ -87,10 +108,10 @@ def lift(
     for index, span in enumerate(parts.found.tensors):
         proto, name = follow(parts.model, span.path), names[span.path]
         if proto.data_location == _EXTERNAL:
-            lifted.append(_from_outside(index, span, proto, name, external))
+            lifted.append(_from_outside(index, span, proto, name, external, keeper))
             continue
         try:
-            lifted.append(_from_inside(parts, index, proto, name, uses.get(span.path)))
+            lifted.append(_from_inside(parts, index, proto, name, uses.get(span.path), keeper))
         except ConvertError as reason:
             notes.append(f"{name}: stays in the graph: {reason.message}")
     return lifted, notes + list(_long_attributes(parts.program))
@@ -106,41 +127,48 @@ def _long_attributes(program: Program) -> Iterator[str]:
                 yield f"{node.label}: stays in the graph: {what}"
 
 
-def _from_inside(parts: Parts, index: int, proto: Any, name: str, use: Use | None) -> Lifted:
+def _from_inside(
+    parts: Parts, index: int, proto: Any, name: str, use: Use | None, keeper: Keeper
+) -> Lifted:
     """Lift a tensor whose data is in the file; ConvertError says why it stays in the graph."""
     span = parts.found.tensors[index]
     if span.path not in parts.sites:
         raise ConvertError(_place(parts.model, span.path))
     dtype, dims = _dtype(proto), _dims(proto)
-    size = stored_bytes(dtype, int(np.prod(dims, dtype=object)))
+    size = stored_bytes(dtype, prod(dims))
     parameter = use is not None and use.role in _PARAMETERS
     if size == 0 or (size < MIN_BYTES and not parameter):
         raise ConvertError("it is empty" if size == 0 else f"it has {size} bytes only")
-    field, data = _numbers(parts.source, span, proto)
-    return Lifted(index, span.path, (field,), field.number, Tensor(name, dtype, data))
+    field, region = _numbers(parts.file, span, proto)
+    tensor = keeper.tensor(name, dtype, dims, region)
+    return Lifted(index, span.path, (field,), field.number, tensor)
 
 
 def _from_outside(
-    index: int, span: wire.Found, proto: Any, name: str, external: ExternalFiles
+    index: int,
+    span: wire.Found,
+    proto: Any,
+    name: str,
+    external: ExternalFiles,
+    keeper: Keeper,
 ) -> Lifted:
     """Lift a tensor with external data, which the skeleton then no longer refers to."""
     try:
         if span.crowded:
             raise ConvertError("its external data has too many entries")
         dtype, dims = _dtype(proto), _dims(proto)
-        elements = int(np.prod(dims, dtype=object))
         entries = {text(e.key): text(e.value) for e in proto.external_data}
-        payload = external.read(entries, stored_bytes(dtype, elements))
-        data = decode(RAW_DATA, dtype, payload, elements).reshape(dims)
+        file, offset = external.locate(entries, stored_bytes(dtype, prod(dims)))
+        tensor = keeper.tensor(name, dtype, dims, Packed(file, offset, dtype, dims))
     except ConvertError as error:
         raise error.at(f"tensor {name!r}") from error.__cause__
     cut = wire.DATA_FIELDS | {wire.EXTERNAL_DATA, wire.DATA_LOCATION}
     fields = tuple(f for f in span.fields if f.number in cut)
-    return Lifted(index, span.path, fields, RAW_DATA, Tensor(name, dtype, data))
+    return Lifted(index, span.path, fields, RAW_DATA, tensor)
 
 
-def _numbers(source: bytes, span: wire.Found, proto: Any) -> tuple[wire.Field, Array]:
-    """Return the one field that holds a tensor's data, and the data in the tensor's shape."""
+def _numbers(file: Stored, span: wire.Found, proto: Any) -> tuple[wire.Field, Region]:
+    """Return the one field that holds a tensor's data, and where in `file` the data is."""
     fields = [f for f in span.fields if f.number in wire.DATA_FIELDS]
     if any(f.number in (wire.SEGMENT, wire.STRING_DATA) for f in span.fields):
         raise ConvertError("it has segments or strings")
@@ -148,11 +176,12 @@ def _numbers(source: bytes, span: wire.Found, proto: Any) -> tuple[wire.Field, A
         raise ConvertError("its data stands in more than one piece")
     if not fields or fields[0].wire != wire.BYTES:
         raise ConvertError("its data is not packed" if fields else "it holds no data")
-    dims = _dims(proto)
-    elements = int(np.prod(dims, dtype=object))
-    payload = source[fields[0].value : fields[0].end]
-    data = decode(fields[0].number, _dtype(proto), payload, elements)
-    return fields[0], data.reshape(dims)
+    (field,), dtype, dims = fields, _dtype(proto), _dims(proto)
+    check_field(field.number, dtype)
+    size = field.end - field.value
+    if field.number in (FLOAT_DATA, DOUBLE_DATA, RAW_DATA):
+        return field, packed(file, field.value, size, dtype, dims)
+    return field, Varints(file, field.value, size, field.number, dtype, dims)
 
 
 def _dtype(proto: Any) -> DType:
@@ -168,7 +197,7 @@ def _dims(proto: Any) -> tuple[int, ...]:
     dims = tuple(int(n) for n in proto.dims)
     if any(not 0 <= n < 1 << 32 for n in dims):
         raise ConvertError("its shape is impossible")
-    if np.prod([max(n, 1) for n in dims], dtype=object) > MAX_ELEMENTS:
+    if prod(max(n, 1) for n in dims) > MAX_ELEMENTS:
         raise ConvertError(f"it has more than {MAX_ELEMENTS} elements")
     return dims
 

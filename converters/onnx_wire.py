@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from dcformat.errors import ConvertError, CorruptError
 from dcformat.ids import MAX_TENSORS
@@ -28,9 +28,19 @@ SEGMENT, STRING_DATA, EXTERNAL_DATA, DATA_LOCATION = 3, 6, 13, 14
 _KEPT_FIELDS = DATA_FIELDS | {SEGMENT, STRING_DATA, EXTERNAL_DATA, DATA_LOCATION}
 _MAX_KEPT = 32
 
+_HEAD = 20  # bytes of a tag and a number, at most
+
 #: Way from the ModelProto to a message: () or (way to the parent, (field number, index among the
 #: parent's fields of that number)). Linked, so that a deep message costs no more than a flat one.
 Path = tuple[Any, ...]
+
+
+class Source(Protocol):
+    """Bytes that are sliced: `bytes`, or a file that is read where it lies."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, part: slice, /) -> bytes: ...
 
 
 class Kind(Enum):
@@ -122,7 +132,7 @@ class _Frame:
     crowded: bool = False
 
 
-def scan(source: bytes) -> Scan:
+def scan(source: Source) -> Scan:
     """Find every TensorProto of the ModelProto `source`, in linear time.
 
     Raises ConvertError naming the byte where the bytes cannot be a ModelProto.
@@ -151,14 +161,15 @@ def scan(source: bytes) -> Scan:
     return result
 
 
-def _enter(source: bytes, frame: _Frame, kind: Kind, found: Field) -> _Frame:
+def _enter(source: Source, frame: _Frame, kind: Kind, found: Field) -> _Frame:
     index = frame.counts.get(found.number, 0)
     if index and found.number in _SINGLE.get(frame.kind, {}):
         raise ConvertError(
             f"field {found.number} stands twice in one message, at byte {found.start}"
         )
     frame.counts[found.number] = index + 1
-    prefix = read_varint(source, found.start, found.value)[1]
+    head = source[found.start : found.value]
+    prefix = found.start + read_varint(head, 0)[1]
     return _Frame(kind, (found.number, index), prefix, found.value, found.end)
 
 
@@ -185,17 +196,20 @@ def _record_tensor(frames: list[_Frame], result: Scan) -> None:
     )
 
 
-def read_field(source: bytes, start: int, end: int) -> Field:
+def read_field(source: Source, start: int, end: int) -> Field:
     """Return the field at `start` of a message that ends at `end`, or raise ConvertError."""
-    tag, value = read_varint(source, start, end)
+    head = source[start : min(start + _HEAD, end)]
+    tag, place = read_varint(head, 0, start)
     number, wire = tag >> 3, tag & 7
     if not 0 < number < 1 << 29:
         raise ConvertError(f"field number {number} is impossible, at byte {start}")
+    value = start + place
     if wire == BYTES:
-        size, value = read_varint(source, value, end)
+        size, place = read_varint(head, place, start)
+        value = start + place
         stop = value + size
     elif wire == VARINT:
-        stop = read_varint(source, value, end)[1]
+        stop = start + read_varint(head, place, start)[1]
     elif wire in (FIXED32, FIXED64):
         stop = value + (4 if wire == FIXED32 else 8)
     else:
@@ -207,20 +221,23 @@ def read_field(source: bytes, start: int, end: int) -> Field:
     return Field(number, wire, start, value, stop)
 
 
-def read_varint(source: bytes, position: int, end: int) -> tuple[int, int]:
-    """Return the varint at `position` and the position after it; ConvertError if it has no end."""
-    if position < end and source[position] < 0x80:
-        return source[position], position + 1
+def read_varint(head: bytes, position: int, base: int = 0) -> tuple[int, int]:
+    """Return the varint at `position` and the position after it; ConvertError if it has no end.
+
+    `base` is where `head` stands in the file, for the error.
+    """
+    if position < len(head) and head[position] < 0x80:
+        return head[position], position + 1
     result = 0
     for shift in range(0, 70, 7):
-        if position >= end:
-            raise ConvertError(f"the bytes end inside a number, at byte {position}")
-        byte = source[position]
+        if position >= len(head):
+            raise ConvertError(f"the bytes end inside a number, at byte {base + position}")
+        byte = head[position]
         position += 1
         result |= (byte & 0x7F) << shift
         if byte < 0x80:
             return result & 0xFFFFFFFFFFFFFFFF, position
-    raise ConvertError(f"a number has more than ten bytes, at byte {position - 10}")
+    raise ConvertError(f"a number has more than ten bytes, at byte {base + position - 10}")
 
 
 def varint(value: int) -> bytes:
@@ -234,7 +251,7 @@ def varint(value: int) -> bytes:
 
 
 def cut(
-    source: bytes, found: Scan, removals: Sequence[tuple[int, Sequence[Field]]]
+    source: Source, found: Scan, removals: Sequence[tuple[int, Sequence[Field]]]
 ) -> tuple[bytes, list[int]]:
     """Return `source` without some fields, and the position in it of each removal.
 
@@ -252,7 +269,7 @@ def cut(
         delta[message] = delta.get(message, 0) - sum(f.end - f.start for f in fields)
     edits += _relength(found.messages, delta)
     edits.sort()
-    pieces: list[bytes | memoryview] = []
+    pieces: list[bytes] = []
     positions: list[int] = []
     size = _splice(source, edits, pieces, firsts, positions)
     skeleton = b"".join(pieces)
@@ -276,25 +293,24 @@ def _relength(messages: list[Message], delta: dict[int, int]) -> list[tuple[int,
 
 
 def _splice(
-    source: bytes,
+    source: Source,
     edits: Iterable[tuple[int, int, bytes]],
-    pieces: list[bytes | memoryview],
+    pieces: list[bytes],
     marks: Iterable[int],
     positions: list[int],
 ) -> int:
     """Apply sorted `edits`; note where in the output the edits that start at `marks` are."""
-    view = memoryview(source)
     marked = set(marks)
     last = size = 0
     for start, end, new in edits:
-        pieces.append(view[last:start])
+        pieces.append(source[last:start])
         size += start - last
         if start in marked:
             positions.append(size)
         pieces.append(new)
         size += len(new)
         last = end
-    pieces.append(view[last:])
+    pieces.append(source[last : len(source)])
     return size + len(source) - last
 
 
@@ -320,7 +336,7 @@ def fill(skeleton: bytes, holes: Sequence[tuple[int, int, bytes]]) -> bytes:
         raise ConvertError(f"would take {total} bytes, and an ONNX file holds at most 2 GiB")
     # Stable, so that a payload stays behind its head; no prefix stands at a hole's position.
     ordered = sorted([*lengths, *edits], key=lambda edit: edit[0])
-    pieces: list[bytes | memoryview] = []
+    pieces: list[bytes] = []
     _splice(skeleton, ordered, pieces, (), [])
     return b"".join(pieces)
 

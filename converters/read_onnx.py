@@ -8,7 +8,6 @@ in the skeleton untouched.
 from __future__ import annotations
 
 import hashlib
-import stat
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +20,9 @@ from dcformat.model import Graph, Model, Source, Use
 
 from . import onnx_wire as wire
 from .onnx_external import ExternalFiles
+from .onnx_files import FileBytes, Stored, look_at
 from .onnx_graph import Hole, encode_graph
-from .onnx_lift import Lifted, Parts, lift
+from .onnx_lift import Keeper, Lifted, Parts, lift
 from .onnx_scopes import program_of
 from .onnx_uses import uses_of
 
@@ -35,7 +35,7 @@ _MODEL_FIELDS = {1: wire.VARINT, 5: wire.VARINT} | dict.fromkeys(
 def accepts(head: bytes) -> bool:
     """Tell whether the first bytes of a file can begin a ModelProto; ONNX has no magic."""
     try:
-        tag, _ = wire.read_varint(head, 0, len(head))
+        tag, _ = wire.read_varint(head, 0)
     except ConvertError:
         return False
     return _MODEL_FIELDS.get(tag >> 3) == tag & 7
@@ -55,43 +55,56 @@ def read(path: Path) -> Model:
 
 
 def _read(path: Path) -> Model:
-    source = _load(path)
+    file = _look_at(path)
+    with file.open() as stream:
+        source = FileBytes(stream, file.size)
+        if not accepts(source[:10]):
+            raise ConvertError("not an ONNX model: its first bytes are not those of a ModelProto")
+        return _taken_apart(source, file, path)
+
+
+def _taken_apart(source: FileBytes, file: Stored, path: Path) -> Model:
     try:
         found = wire.scan(source)
     except ConvertError as error:
         raise ConvertError(f"not an ONNX model, or cut short: {error.message}") from error
     model = _parse(source, found)
-    parts = Parts(source, found, model, program_of(model))
+    parts = Parts(file, found, model, program_of(model))
     uses = uses_of(parts.program, parts.small_integers)
     external = ExternalFiles(path.parent)
-    lifted, notes = lift(parts, uses, external)
+    lifted, notes = lift(parts, uses, external, Keeper(str(path)))
     return Model(
         tensors=tuple(item.tensor for item in lifted),
         graph=_graph(source, found, lifted),
         uses={i.tensor.name: uses.get(i.path, Use("", "", "other")) for i in lifted},
-        source=Source("onnx", len(source) + external.used_bytes, hashlib.sha256(source).digest()),
+        source=Source("onnx", len(source) + external.used_bytes, _digest(source)),
         notes=tuple(notes),
     )
 
 
-def _load(path: Path) -> bytes:
+def _digest(source: FileBytes) -> bytes:
+    """Return the SHA-256 of a file, read piece by piece."""
+    state = hashlib.sha256()
+    for start in range(0, len(source), 1 << 20):
+        state.update(source[start : start + (1 << 20)])
+    return state.digest()
+
+
+def _look_at(path: Path) -> Stored:
     try:
-        status = path.stat()
-        if stat.S_ISDIR(status.st_mode):
+        if path.is_dir():
             raise ConvertError("is a directory, not an ONNX model")
-        if status.st_size > wire.MAX_BYTES:
-            raise ConvertError("not an ONNX model: a protobuf message ends at 2 GiB")
-        source = path.read_bytes()
+        file = look_at(path, "the file")
     except OSError as error:
         raise ConvertError(f"cannot read: {error.strerror}") from error
-    if not source:
+    if file.size > wire.MAX_BYTES:
+        raise ConvertError("not an ONNX model: a protobuf message ends at 2 GiB")
+    if not file.size:
         raise ConvertError("not an ONNX model: the file is empty")
-    if not accepts(source[:10]):
-        raise ConvertError("not an ONNX model: its first bytes are not those of a ModelProto")
-    return source
+    return file
 
 
-def _parse(source: bytes, found: wire.Scan) -> Any:
+def _parse(source: FileBytes, found: wire.Scan) -> Any:
     """Return the ModelProto without its tensors' numbers: its memory stays small."""
     removals = []
     for index, tensor in enumerate(found.tensors):
@@ -114,7 +127,7 @@ def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())
 
 
-def _graph(source: bytes, found: wire.Scan, lifted: list[Lifted]) -> Graph:
+def _graph(source: FileBytes, found: wire.Scan, lifted: list[Lifted]) -> Graph:
     skeleton, positions = wire.cut(source, found, [(i.index, i.fields) for i in lifted])
     holes = [
         Hole(position, number, item.field)

@@ -9,6 +9,7 @@ import shutil
 import sys
 import tempfile
 from dataclasses import dataclass, field
+from math import prod
 from pathlib import Path
 
 from dcformat import api, formats
@@ -82,9 +83,9 @@ def convert(job: Job, wishes: Wishes, tick: Tick) -> Outcome:
         if job.source_format == DCF:
             return _from_dcf(job, load(path), wishes, tick)
         model = api.read(path, job.source_format)
-    if job.output_format == DCF:
-        return _compress(job, model, wishes, tick)
-    return _write_foreign(job, model, model.source.file_bytes)
+        if job.output_format == DCF:  # the numbers are still in the file
+            return _compress(job, model, wishes, tick)
+        return _write_foreign(job, model, model.source.file_bytes)
 
 
 def _compress(job: Job, model: Model, wishes: Wishes, tick: Tick) -> Outcome:
@@ -167,7 +168,7 @@ def _layers(model: Model) -> int:
 
 def _weights(model: Model) -> int:
     """Return the bytes of all tensors, each packed as its type is in a foreign file."""
-    return sum(-(-tensor.data.size * BITS[tensor.dtype] // 8) for tensor in model.tensors)
+    return sum(-(-prod(tensor.shape) * BITS[tensor.dtype] // 8) for tensor in model.tensors)
 
 
 def _sections(data: bytes) -> dict[str, int]:

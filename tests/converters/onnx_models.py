@@ -12,6 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from dcformat.converters import onnx_data as data
 from dcformat.converters import read_onnx
+from dcformat.converters.onnx_wire import varint
 from dcformat.ids import BITS, NUMPY, WIDTH, DType
 from dcformat.model import Array, Model, Use
 
@@ -140,3 +141,22 @@ def constant(name: str, proto: Any) -> Any:
 
 def identity(*names: str) -> list[Any]:
     return [helper.make_node("Identity", [name], [f"{name}_{i}"]) for i, name in enumerate(names)]
+
+
+def write_large(path: Path, size: int, head: int = 0) -> None:
+    """Write a model whose one tensor, `big` of UINT8, takes `size` bytes that are not on disk.
+
+    `head` more bytes stand in its doc_string, so that a file may have any size.
+    """
+    model = model_of(onnx.GraphProto())
+    model.ClearField("graph")
+    model.doc_string = "d" * head
+    node = helper.make_node("Identity", ["big"], ["y"])
+    front = onnx.GraphProto(name="g", node=[node]).SerializeToString()
+    main = raw_tensor("big", TensorProto.UINT8, (size,)).SerializeToString()
+    main += varint(9 << 3 | 2) + varint(size)
+    front += varint(5 << 3 | 2) + varint(len(main) + size) + main
+    whole = model.SerializeToString() + varint(7 << 3 | 2) + varint(len(front) + size) + front
+    with path.open("wb") as stream:
+        stream.write(whole)
+        stream.truncate(len(whole) + size)

@@ -1,0 +1,187 @@
+"""Numbers of a tensor read where they lie, whole or by windows, without the rest of the file.
+
+Sister files: onnx_files.py (the files), onnx_data.py (the encodings), onnx_lift.py (which tensors),
+dcformat/model.py (LazyTensor, which these readers serve).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+from typing import BinaryIO, Protocol
+
+import numpy as np
+
+from dcformat.errors import ConvertError
+from dcformat.ids import BITS, NUMPY, DType
+from dcformat.model import Array, Window
+
+from .onnx_data import check_bools, check_size, decode, stored_bytes, unpack
+from .onnx_files import Stored, read_at, read_into
+
+_CHUNK = 1 << 20  # bytes that are read to keep a part of them
+_GAP = 1 << 13  # bytes that are rather read than skipped by one more call
+
+Boxes = tuple[slice, ...]  # a slice with start, stop and step for each axis
+
+
+class Region(Protocol):
+    """Where the numbers of a tensor stand: they are read again each time."""
+
+    def check(self) -> None:
+        """Raise ConvertError where the numbers cannot be had, or would not come back the same."""
+
+    def read(self, window: Window) -> Array:
+        """Return `data[window]` as a new array; ConvertError where the file has changed."""
+
+
+@dataclass(frozen=True)
+class Packed:
+    """Elements one after the other, as in raw_data, float_data, double_data or external data."""
+
+    file: Stored
+    offset: int
+    dtype: DType
+    dims: tuple[int, ...]
+
+    def check(self) -> None:
+        elements = prod(self.dims)
+        if self.dtype is DType.BOOL:
+            self._fill_all()
+        elif elements and BITS[self.dtype] < 8:
+            with self.file.open() as stream:
+                place = self.offset + stored_bytes(self.dtype, elements) - 1
+                share = 8 // BITS[self.dtype]
+                last = np.frombuffer(read_at(stream, place, 1), np.uint8)
+                unpack(self.dtype, last, (elements - 1) % share + 1)
+
+    def _fill_all(self) -> None:
+        """Read all elements once, which looks at each, and keep none."""
+        room = np.empty(min(prod(self.dims), _CHUNK), NUMPY[self.dtype])
+        with self.file.open() as stream:
+            for first in range(0, prod(self.dims), _CHUNK):
+                self.fill(stream, first, room[: prod(self.dims) - first])
+
+    def read(self, window: Window) -> Array:
+        boxes = _boxes(self.dims, window)
+        out = np.empty([len(range(b.start, b.stop, b.step)) for b in boxes], NUMPY[self.dtype])
+        if out.size:
+            with self.file.open() as stream:
+                _gather(self, stream, 0, self.dims, boxes, out)
+        return out
+
+    def fill(self, stream: BinaryIO, first: int, out: Array) -> None:
+        """Fill `out`, 1-D, with the elements from number `first` on."""
+        bits = BITS[self.dtype]
+        if bits < 8:
+            start, stop = first * bits // 8, stored_bytes(self.dtype, first + out.size)
+            packed = np.frombuffer(read_at(stream, self.offset + start, stop - start), np.uint8)
+            wide = unpack(self.dtype, packed, packed.size * 8 // bits)
+            skip = first - start * 8 // bits
+            out[:] = wide[skip : skip + out.size]
+            return
+        read_into(stream, self.offset + first * bits // 8, out.view(np.uint8).data)
+        if self.dtype is DType.BOOL:
+            check_bools(out)
+
+
+@dataclass(frozen=True)
+class Varints:
+    """Elements as numbers of different lengths: decoded whole each time, and checked."""
+
+    file: Stored
+    offset: int
+    size: int
+    field: int
+    dtype: DType
+    dims: tuple[int, ...]
+
+    def check(self) -> None:
+        self.read(())
+
+    def read(self, window: Window) -> Array:
+        with self.file.open() as stream:
+            payload = bytes(read_at(stream, self.offset, self.size))
+        data = decode(self.field, self.dtype, payload, prod(self.dims)).reshape(self.dims)
+        return data if window == () else data[window].copy()
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a LazyTensor calls: a region, and the name of the tensor for errors."""
+
+    region: Region
+    place: str
+
+    def __call__(self, window: Window) -> Array:
+        try:
+            return self.region.read(window)
+        except ConvertError as error:
+            raise error.at(self.place) from error.__cause__
+
+
+def packed(file: Stored, offset: int, size: int, dtype: DType, dims: tuple[int, ...]) -> Packed:
+    """Return the region of packed elements; ConvertError where they have another size."""
+    check_size(dtype, size, prod(dims))
+    return Packed(file, offset, dtype, dims)
+
+
+def _boxes(dims: tuple[int, ...], window: Window) -> Boxes:
+    if len(window) > len(dims):
+        raise IndexError(f"a window of {len(window)} axes into a tensor of {len(dims)}")
+    full = (*window, *(slice(None),) * (len(dims) - len(window)))
+    return tuple(slice(*part.indices(n)) for part, n in zip(full, dims, strict=True))
+
+
+def _gather(
+    region: Packed, stream: BinaryIO, first: int, dims: tuple[int, ...], boxes: Boxes, out: Array
+) -> None:
+    """Fill `out`, not empty, with the box of an array of `dims` that begins at element `first`."""
+    if all(box == slice(0, n, 1) for box, n in zip(boxes[1:], dims[1:], strict=True)) and (
+        not boxes or boxes[0].step == 1
+    ):
+        start = boxes[0].start * prod(dims[1:]) if boxes else 0
+        region.fill(stream, first + start, out.reshape(-1))
+    elif _skips(region.dtype, dims[1:], boxes[1:]):
+        for place, row in enumerate(_numbers(boxes[0])):
+            start = first + row * prod(dims[1:])
+            _gather(region, stream, start, dims[1:], boxes[1:], out[place])
+    else:
+        _sift(region, stream, first, dims, boxes, out)
+
+
+def _skips(dtype: DType, dims: tuple[int, ...], boxes: Boxes) -> bool:
+    """Tell whether rows are better read one by one than together with what is between them."""
+    row = stored_bytes(dtype, prod(dims))
+    wanted = 0
+    for n, box in zip(dims, boxes, strict=True):
+        numbers = _numbers(box)
+        wanted = wanted * n + abs(numbers[-1] - numbers[0])
+    return row > _CHUNK or row - stored_bytes(dtype, wanted + 1) > _GAP
+
+
+def _sift(
+    region: Packed, stream: BinaryIO, first: int, dims: tuple[int, ...], boxes: Boxes, out: Array
+) -> None:
+    """Read whole rows, some at a time, and keep what is wanted."""
+    row = prod(dims[1:])
+    rows = _numbers(boxes[0])
+    spread = abs(boxes[0].step)
+    group = max(1, _CHUNK // (stored_bytes(region.dtype, row) * spread))
+    for place in range(0, len(rows), group):
+        part = rows[place : place + group]
+        low, high = min(part[0], part[-1]), max(part[0], part[-1])
+        room = np.empty((high - low + 1, *dims[1:]), NUMPY[region.dtype])
+        region.fill(stream, first + low * row, room.reshape(-1))
+        turned = room[:: boxes[0].step]
+        kept = (slice(None), *(_again(box) for box in boxes[1:]))
+        out[place : place + group] = turned[kept]
+
+
+def _numbers(box: slice) -> range:
+    return range(box.start, box.stop, box.step)
+
+
+def _again(box: slice) -> slice:
+    """Return the slice that gives the indices of `box`: -1 at its end means the start."""
+    return slice(box.start, None if box.stop < 0 else box.stop, box.step)
