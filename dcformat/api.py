@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from .checks import Report
 from .coded import CodedModel
 from .compress import Recipe, preset_recipe, recipe_from_json, with_settings
 from .compress import compress as run_stages
-from .encode import Progress, Settings, encode_model
+from .encode import Progress, Settings, encode_to
 from .errors import ConvertError
 from .files import atomic_output
 from .ids import Meta
@@ -52,15 +53,17 @@ def compress(
     preset: str | Recipe = "int8",
     *,
     progress: Progress | None = None,
+    jobs: int = 1,
     **settings: Any,
 ) -> CodedModel:
     """Choose numbers for `model` by a preset ("lossless", "int8", "deep") or a Recipe.
 
     `settings` are fields of the recipe: bits, prune, target, quantizer … Biases, norms and small
-    tensors stay exact in every preset. Raises ConvertError.
+    tensors stay exact in every preset. The result does not depend on `jobs`, the number of
+    threads. Raises ConvertError.
     """
     recipe = preset_recipe(preset) if isinstance(preset, str) else preset
-    return run_stages(model, with_settings(recipe, **settings), progress=progress)
+    return run_stages(model, with_settings(recipe, **settings), progress=progress, jobs=jobs)
 
 
 def save(
@@ -79,10 +82,9 @@ def save(
     if isinstance(coded, Model):
         coded = compress(coded, "lossless")
     chosen = Settings(target=target or recipe_target(coded), **settings)
-    data = encode_model(coded, chosen, progress)
     with atomic_output(path) as stream:
-        stream.write(data)
-    return len(data)
+        encode_to(stream, coded, chosen, progress)
+        return stream.seek(0, os.SEEK_END)
 
 
 def recipe_target(coded: CodedModel) -> str:

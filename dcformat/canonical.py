@@ -14,10 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from . import frames
-from .coded import CodedTensor, Raw, numbers_of
+from .coded import CodedTensor, Raw
 from .container import write_container
 from .decode import Record, read_front
-from .encode import digest
+from .encode import fingerprint
 from .encodings import VALUES, coder_huffman, values_codebook
 from .encodings.coder_huffman import Table
 from .encodings.layout_gap import Gap
@@ -28,7 +28,7 @@ from .file import File
 from .forms import Form, Stored, huffman_form, packed_form, zstd_form
 from .ids import Coder, DType, Layout, Meta, Section, SectionCodec
 from .sections import write_graph, write_hashes, write_layers, write_meta, write_names
-from .tables import counts_of, tables_of
+from .tables import tables_of
 
 Counts = dict[int, npt.NDArray[np.int64]]
 
@@ -107,8 +107,15 @@ def _stored(file: File, record: Record) -> tuple[Stored, Any]:
     shell = np.broadcast_to(np.zeros((), np.uint8), head.shape)
     tensor = CodedTensor(file.names[record.index], DType(head.dtype), shell, Raw())
     order = head.order or tuple(range(len(head.shape)))
-    planes = room.to_planes(narrow, symbols)
-    stored = Stored(tensor, order, head.row_axes, narrow, planes, numbers_of(symbols, values))
+    planes, columns = room.to_planes(narrow, symbols), head.columns
+    stored = Stored(
+        tensor,
+        order,
+        head.row_axes,
+        narrow,
+        lambda start, stop: planes[start * columns : stop * columns],
+        head.numbers_crc,
+    )
     return stored, _shifted(record.layout, plan.base - narrow.base)
 
 
@@ -143,14 +150,9 @@ def _form(file: File, record: Record, stored: Stored, params: Any) -> Form | Non
 
 def _count(form: Form, record: Record, counts: Counts) -> None:
     """Add the symbols of a Huffman form to the counts of its tables."""
-    if form.items is None:
+    if form.coder is not Coder.HUFFMAN:
         return
-    streams = len(form.tables) // form.class_count
-    block = np.repeat(np.arange(len(form.items.ends)), np.diff(form.items.ends, prepend=0))
-    classes = np.zeros(len(form.items.ends), np.int64) if form.classes is None else form.classes
-    row = classes[block].astype(np.int64) * streams + form.items.streams
-    found = counts_of(replace(form.items, streams=row.astype(np.uint8)), len(form.tables))
-    for index, symbols in zip(record.tables, found, strict=True):
+    for index, symbols in zip(record.tables, form.counts, strict=True):
         counts[index] = counts.get(index, np.zeros(256, np.int64)) + symbols
 
 
@@ -187,6 +189,6 @@ def _tie_faults(file: File) -> Iterator[str]:
     for index, record in enumerate(file.opened.records):
         if record.head.tied is None and not record.unsupported:
             name = file.names[index]
-            original = first.setdefault(digest(file.coded(name)), name)
+            original = first.setdefault(fingerprint(file.coded(name)).whole, name)
             if original != name:
                 yield f"{name}: equal to {original}, but not tied to it"

@@ -6,7 +6,8 @@ writes numbers and is judged by equality: `decode(encode(coded)) == coded`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar, Union
 
@@ -14,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .ids import NUMPY, DType, Meta
-from .model import Array, Graph, LayerFormat, Model, Source, Tensor
+from .model import Array, Graph, LayerFormat, Model, Source, Tensor, Window
 
 F32 = npt.NDArray[np.float32]
 I32 = npt.NDArray[np.int32]
@@ -94,9 +95,18 @@ class CodedTensor:
     def shape(self) -> tuple[int, ...]:
         return tuple(int(n) for n in self.symbols.shape)
 
-    def numbers(self) -> Array:
-        """Return the decoded numbers: what stands before any scale."""
-        return numbers_of(self.symbols, self.values)
+    @property
+    def size(self) -> int:
+        """The number of elements."""
+        return math.prod(self.shape)
+
+    def piece(self, window: Window) -> Array:
+        """Return `symbols[window]`."""
+        return np.asarray(self.symbols[window])
+
+    def numbers(self, window: Window = ()) -> Array:
+        """Return the decoded numbers, or those in `window`: what stands before any scale."""
+        return numbers_of(self.piece(window), self.values)
 
     def number_type(self) -> DType:
         """Return the type of `numbers()`."""
@@ -116,6 +126,43 @@ class CodedTensor:
         )
 
     __hash__ = None  # type: ignore[assignment]
+
+
+class LazyCoded(CodedTensor):
+    """A coded tensor whose symbols are found again each time they are asked for.
+
+    `read(window)` returns `symbols[window]` as a new array; `read(())` returns all of it.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        dtype: DType,
+        shape: tuple[int, ...],
+        read: Callable[[Window], Array],
+        values: Values,
+        order: tuple[int, ...] | None = None,
+        exact: bool = True,
+    ) -> None:
+        own = {"name": name, "dtype": dtype, "values": values, "order": order, "exact": exact}
+        for key, value in {**own, "_shape": shape, "_read": read}.items():
+            object.__setattr__(self, key, value)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        shape: tuple[int, ...] = vars(self)["_shape"]
+        return shape
+
+    @property
+    def symbols(self) -> Array:
+        return self.piece(())
+
+    def piece(self, window: Window) -> Array:
+        read: Callable[[Window], Array] = vars(self)["_read"]
+        return read(window)
+
+    def __repr__(self) -> str:
+        return f"LazyCoded({self.name!r}, {self.dtype.name}, {self.shape})"
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,44 +213,60 @@ def same_values(a: Values, b: Values) -> bool:
     return True
 
 
-def expand_tensor(tensor: CodedTensor) -> Array:
-    """Return the elements of `tensor`: its numbers, scaled, in its logical dtype.
+def expand_tensor(tensor: CodedTensor, window: Window = ()) -> Array:
+    """Return the elements of `tensor`, or those in `window`: scaled, in its logical dtype.
 
     Dequantization is one float32 operation (spec/DCF.md, "Dequantization"), then one conversion
     to the logical type, so that every decoder gives the same bits.
     """
     values = tensor.values
-    numbers = tensor.numbers()
+    numbers = tensor.numbers(window)
     if isinstance(values, Raw):
         return numbers
     if isinstance(values, Codebook) and values.scale is None and values.fraction is None:
         return numbers
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):  # as the page has it
-        return _from_float32(_scaled(numbers, values, tensor.shape), tensor.dtype)
+        spread = _Spread(tensor.shape, window, values.axis)
+        return _from_float32(_scaled(numbers, values, spread), tensor.dtype)
 
 
-def _scaled(numbers: Array, values: Fixed | Affine | Codebook, shape: tuple[int, ...]) -> F32:
+def _scaled(numbers: Array, values: Fixed | Affine | Codebook, spread: _Spread) -> F32:
     """Return what `numbers` mean in float32."""
     real: F32 = numbers.astype(np.float32)
     if isinstance(values, Affine):
-        real -= _spread(values.zero_point.astype(np.float32), shape, values.axis, values.block)
-        real *= _spread(values.scale, shape, values.axis, values.block)
+        real -= spread.over(values.zero_point.astype(np.float32), values.block)
+        real *= spread.over(values.scale, values.block)
         return real
     if values.fraction is not None:
-        lengths = _spread(-np.asarray(values.fraction, np.int32), shape, values.axis, 0)
+        lengths = spread.over(-np.asarray(values.fraction, np.int32))
         return np.asarray(np.ldexp(real, lengths), np.float32)
     if isinstance(values, Codebook) and values.scale is not None:
-        real *= _spread(values.scale, shape, values.axis, 0)
+        real *= spread.over(values.scale)
     return real
 
 
-def _spread(param: _Numbers, shape: tuple[int, ...], axis: int | None, block: int) -> _Numbers:
-    """Return `param` in a shape that broadcasts over `shape`."""
-    if axis is None:
-        return param
-    if block:
-        return param.take(np.arange(shape[axis]) // block, axis=axis)
-    return param.reshape([-1 if i == axis else 1 for i in range(len(shape))])
+@dataclass(frozen=True)
+class _Spread:
+    """How parameters of a tensor of `shape` lie over a window of it."""
+
+    shape: tuple[int, ...]
+    window: Window
+    axis: int | None
+
+    def over(self, param: _Numbers, block: int = 0) -> _Numbers:
+        """Return `param` in a shape that broadcasts over the window."""
+        if self.axis is None:
+            return param
+        if not block:
+            shape = [-1 if i == self.axis else 1 for i in range(len(self.shape))]
+            spread = param.reshape(shape)
+            return spread[tuple(cut if i == self.axis else slice(None) for i, cut in self._cuts)]
+        index = np.arange(self.shape[self.axis]) // block
+        return param.take(index, axis=self.axis)[self.window]
+
+    @property
+    def _cuts(self) -> list[tuple[int, slice]]:
+        return list(enumerate(self.window))
 
 
 def _from_float32(real: F32, dtype: DType) -> Array:

@@ -190,25 +190,58 @@ def _check_codec(fields: Fields, entry: Entry, known: bool) -> None:
         fields.need(entry.decoded_size <= bound, "decoded size", Code.LIMIT)
 
 
+class Front:
+    """All that stands before the payload's bytes; its size does not depend on their CRC.
+
+    `sections` maps types other than PAYLOAD to their content, empty ones are left out;
+    `payload_size` and `align_log2` are those of PAYLOAD. NAMES, META and GRAPH are compressed
+    where that makes them smaller.
+    """
+
+    def __init__(
+        self, sections: Mapping[Section, bytes], payload_size: int, align_log2: int
+    ) -> None:
+        present = [(s, sections[s]) for s in Section if sections.get(s)]
+        self._bodies = [(s, len(c), *_smaller(s, c)) for s, c in present]
+        self._payload_size = payload_size
+        self._align_log2 = align_log2
+        count = len(present) + (payload_size > 0)
+        self._start = HEADER_BYTES + ENTRY_BYTES * count
+        self._end = self._start + sum(len(stored) for *_, stored in self._bodies)
+        self.size = align(self._end, 1 << align_log2) if payload_size else self._end
+
+    @property
+    def sizes(self) -> dict[Section, int]:
+        """The stored size of each section that is there."""
+        sizes = {section: len(stored) for section, _, _, stored in self._bodies}
+        return sizes | ({Section.PAYLOAD: self._payload_size} if self._payload_size else {})
+
+    def written(self, payload_crc: int) -> bytes:
+        """Return header, section table, sections and the padding before the payload."""
+        table, offset = [], self._start
+        for section, decoded, codec, stored in self._bodies:
+            entry = (section, FLAGS[section], codec, 0, zlib.crc32(stored), offset)
+            table.append(_ENTRY.pack(*entry, len(stored), decoded))
+            offset += len(stored)
+        if self._payload_size:
+            kind, log2 = Section.PAYLOAD, self._align_log2
+            entry = (kind, FLAGS[kind], SectionCodec.STORED, log2, payload_crc, self.size)
+            table.append(_ENTRY.pack(*entry, self._payload_size, self._payload_size))
+        header = _header(b"".join(table), self.size + self._payload_size + TAIL_BYTES)
+        bodies = [stored for *_, stored in self._bodies]
+        return b"".join([header, *table, *bodies, bytes(self.size - self._end)])
+
+
 def write_container(sections: Mapping[Section, bytes], align_log2: int) -> list[bytes]:
     """Return the pieces of a file in order; empty sections are left out.
 
-    `sections` maps a type to its content; `align_log2` is the alignment of PAYLOAD. NAMES, META
-    and GRAPH are compressed where that makes them smaller.
+    `sections` maps a type to its content; `align_log2` is the alignment of PAYLOAD.
     """
-    present = [(s, sections[s]) for s in Section if sections.get(s)]
-    end = HEADER_BYTES + ENTRY_BYTES * len(present)
-    table: list[bytes] = []
-    body: list[bytes] = []
-    for section, content in present:
-        log2 = align_log2 if section is Section.PAYLOAD else 0
-        offset = align(end, 1 << log2)
-        codec, stored = _smaller(section, content)
-        entry = (section, FLAGS[section], codec, log2, zlib.crc32(stored), offset)
-        table.append(_ENTRY.pack(*entry, len(stored), len(content)))
-        body += [bytes(offset - end), stored]
-        end = offset + len(stored)
-    return [_header(b"".join(table), end + TAIL_BYTES), *table, *body, bytes(TAIL_BYTES)]
+    payload = sections.get(Section.PAYLOAD, b"")
+    others = dict(sections)
+    others.pop(Section.PAYLOAD, None)
+    front = Front(others, len(payload), align_log2)
+    return [front.written(zlib.crc32(payload)), payload, bytes(TAIL_BYTES)]
 
 
 def _smaller(section: Section, content: bytes) -> tuple[SectionCodec, bytes]:

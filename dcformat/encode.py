@@ -6,19 +6,21 @@ Spec: spec/DCF.md    Sisters: dcformat/forms.py (the choices), dcformat/pool.py 
 from __future__ import annotations
 
 import hashlib
+import io
 import math
 import struct
 import zlib
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import accumulate
+from typing import BinaryIO
 
 import numpy as np
 
 from . import frames, pool
-from .coded import Affine, Codebook, CodedModel, CodedTensor, Fixed, Raw
-from .container import write_container
+from .coded import Affine, Codebook, CodedModel, CodedTensor, Fixed, Raw, numbers_of
+from .container import Front
 from .encodings import LAYOUTS, VALUES, values_codebook
 from .errors import Code, ConvertError, error_of
 from .fields import align
@@ -30,12 +32,16 @@ from .ids import (
     MAX_RANK,
     MAX_TABLES,
     MAX_TENSORS,
+    TAIL_BYTES,
     Coder,
     Layout,
     Meta,
     Section,
 )
+from .jobs import in_order
+from .model import windows
 from .records import Head, payload_align, write_record
+from .scratch import Scratch
 from .sections import write_graph, write_hashes, write_layers, write_meta, write_names
 
 TARGETS = ("mcu", "host")
@@ -94,18 +100,31 @@ class _Tables:
 def encode_model(
     coded: CodedModel, settings: Settings = Settings(), progress: Progress | None = None
 ) -> bytes:
-    """Return the file for `coded`.
+    """Return the file for `coded`; see `encode_to`."""
+    stream = io.BytesIO()
+    encode_to(stream, coded, settings, progress)
+    return stream.getvalue()
+
+
+def encode_to(
+    stream: BinaryIO,
+    coded: CodedModel,
+    settings: Settings = Settings(),
+    progress: Progress | None = None,
+) -> Mapping[Section, int]:
+    """Write the file for `coded` to `stream`, which can seek; return its sections' stored sizes.
 
     The same model and settings give the same bytes, whatever `jobs` is. Raises ConvertError or
     LimitError naming the tensor that cannot be stored.
     """
     _check_settings(settings)
     _check_model(coded)
-    ties = find_ties(coded.tensors)
+    prints = list(in_order(fingerprint, coded.tensors, settings.jobs))
+    ties = _ties([one.whole for one in prints])
     own = [t for i, t in enumerate(coded.tensors) if i not in ties]
     forms = choose(own, settings, progress)
-    metadata = _metadata(coded, forms) if settings.metadata else {}
-    return b"".join(_assemble(coded, forms, ties, settings, metadata))
+    metadata = _metadata(coded, forms, prints) if settings.metadata else {}
+    return _write(stream, coded, forms, ties, settings, metadata)
 
 
 def _check_settings(settings: Settings) -> None:
@@ -142,50 +161,58 @@ def _is_utf8(name: str) -> bool:
     return True
 
 
-def find_ties(tensors: Sequence[CodedTensor]) -> dict[int, int]:
+@dataclass(frozen=True)
+class Fingerprint:
+    """SHA-256 of what a tensor means, and of all that makes it equal to another, but its name."""
+
+    content: bytes
+    whole: bytes
+
+
+def fingerprint(tensor: CodedTensor) -> Fingerprint:
+    """Return the fingerprint of a tensor (spec/DCF.md, "Content id")."""
+    rank = len(tensor.shape)
+    content = hashlib.sha256(struct.pack(f"<BB{rank}Q", tensor.dtype, rank, *tensor.shape))
+    content.update(struct.pack("<B", tensor.number_type()))
+    values = tensor.values
+    whole = hashlib.sha256(type(values).__name__.encode())
+    for window in windows(tensor.shape):
+        symbols = tensor.piece(window)
+        content.update(np.ascontiguousarray(numbers_of(symbols, values)).data)
+        if isinstance(values, Codebook):
+            whole.update(np.ascontiguousarray(symbols).data)
+    content.update(_meaning(tensor))
+    whole.update(content.digest())
+    whole.update(values.levels.tobytes() if isinstance(values, Codebook) else b"")
+    return Fingerprint(content.digest(), whole.digest())
+
+
+def _ties(prints: Sequence[bytes]) -> dict[int, int]:
     """Return, for each tensor that equals an earlier one but for its name, that one's index."""
     first: dict[bytes, int] = {}
-    ties: dict[int, int] = {}
-    for i, tensor in enumerate(tensors):
-        original = first.setdefault(digest(tensor), i)
-        if original != i:
-            ties[i] = original
-    return ties
-
-
-def digest(tensor: CodedTensor) -> bytes:
-    """Return what equal tensors have in common, whatever their names."""
-    hasher = hashlib.sha256(repr((tensor.dtype, tensor.shape, tensor.symbols.dtype.str)).encode())
-    hasher.update(type(tensor.values).__name__.encode())
-    for key, value in sorted(vars(tensor.values).items()):
-        plain = value if not isinstance(value, np.ndarray) else (value.shape, value.dtype.str)
-        hasher.update(repr((key, plain)).encode())
-        hasher.update(value.tobytes() if isinstance(value, np.ndarray) else b"")
-    hasher.update(np.ascontiguousarray(tensor.symbols).data)
-    return hasher.digest()
+    found = ((i, first.setdefault(one, i)) for i, one in enumerate(prints))
+    return {i: original for i, original in found if original != i}
 
 
 def choose(
     tensors: Sequence[CodedTensor], settings: Settings, progress: Progress | None = None
 ) -> list[Form]:
     """Return the form that each tensor is written in."""
+    scratch = Scratch()
 
     def draft(tensor: CodedTensor) -> tuple[Form | None, Form]:
         try:
-            drafts = [_draft(store(tensor, order), settings) for order in _orders(tensor, settings)]
+            orders = _orders(tensor, settings)
+            drafts = [_draft(store(tensor, order), settings, scratch) for order in orders]
             return min(drafts, key=_least)  # at equal size the logical order
         except (ValueError, TypeError, IndexError) as error:
             raise ConvertError(f"cannot encode: {error}", place=tensor.name) from error
 
     drafts = []
-    workers = ThreadPoolExecutor(max_workers=max(1, settings.jobs))
-    try:
-        for i, one in enumerate(workers.map(draft, tensors)):
-            drafts.append(one)
-            if progress:
-                progress(tensors[i].name, i + 1, len(tensors))
-    finally:
-        workers.shutdown(cancel_futures=True)  # an interrupt does not wait for the other tensors
+    for i, one in enumerate(in_order(draft, tensors, settings.jobs)):
+        drafts.append(one)
+        if progress:
+            progress(tensors[i].name, i + 1, len(tensors))
     return pool.share([huffman for huffman, _ in drafts], [other for _, other in drafts])
 
 
@@ -201,9 +228,9 @@ def _least(draft: tuple[Form | None, Form]) -> int:
     return other.size() if huffman is None else min(huffman.size(), other.size())
 
 
-def _draft(stored: Stored, settings: Settings) -> tuple[Form | None, Form]:
+def _draft(stored: Stored, settings: Settings, scratch: Scratch) -> tuple[Form | None, Form]:
     """Return the smallest Huffman form and the smallest other form."""
-    forms = list(forms_of(stored, settings.host, settings.row_access))
+    forms = list(forms_of(stored, settings.host, settings.row_access, scratch))
     legal = [form for form in forms if form.legal()]
     if not legal:
         raise error_of(Code.LIMIT, "decodes to far more than it stores", stored.tensor.name)
@@ -228,10 +255,13 @@ def _draft_for_speed(huffman: list[Form], other: Form) -> tuple[Form | None, For
     return least, other
 
 
-def _metadata(coded: CodedModel, forms: Sequence[Form]) -> dict[Meta, bytes]:
+def _metadata(
+    coded: CodedModel, forms: Sequence[Form], prints: Sequence[Fingerprint]
+) -> dict[Meta, bytes]:
     """Return what META holds; of a model without tensors no recipe and no content id."""
     metadata = {**coded.metadata, Meta.PRODUCER: PRODUCER.encode()}
-    metadata[Meta.CONTENT_ID] = content_id(coded.tensors)
+    contents = [one.content for one in prints]
+    metadata[Meta.CONTENT_ID] = _content_id([t.name for t in coded.tensors], contents)
     if not coded.tensors:
         metadata.pop(Meta.RECIPE, None)
         metadata.pop(Meta.CONTENT_ID)
@@ -242,15 +272,13 @@ def _metadata(coded: CodedModel, forms: Sequence[Form]) -> dict[Meta, bytes]:
 
 def content_id(tensors: Sequence[CodedTensor]) -> bytes:
     """Return the SHA-256 that names what the tensors mean (spec/DCF.md, "Content id")."""
+    return _content_id([t.name for t in tensors], [fingerprint(t).content for t in tensors])
+
+
+def _content_id(names: Sequence[str], contents: Sequence[bytes]) -> bytes:
     hasher = hashlib.sha256()
-    for tensor in sorted(tensors, key=lambda t: t.name.encode()):
-        name = tensor.name.encode()
-        rank = len(tensor.shape)
-        hasher.update(struct.pack("<I", len(name)) + name)
-        hasher.update(struct.pack(f"<BB{rank}Q", tensor.dtype, rank, *tensor.shape))
-        hasher.update(struct.pack("<B", tensor.number_type()))
-        hasher.update(np.ascontiguousarray(tensor.numbers()).data)
-        hasher.update(_meaning(tensor))
+    for name, content in sorted(zip((n.encode() for n in names), contents, strict=True)):
+        hasher.update(struct.pack("<I", len(name)) + name + content)
     return hasher.digest()
 
 
@@ -272,53 +300,100 @@ def _meaning(tensor: CodedTensor) -> bytes:
     return head + scale.tobytes() + np.atleast_1d(points).astype("<i4").tobytes()
 
 
-def _assemble(
+def _write(
+    stream: BinaryIO,
     coded: CodedModel,
     forms: Sequence[Form],
     ties: Mapping[int, int],
     settings: Settings,
     metadata: Mapping[Meta, bytes],
-) -> list[bytes]:
-    """Return the pieces of the file."""
+) -> Mapping[Section, int]:
+    """Write the file: the payload first, behind a gap, then into that gap what is before it."""
     names = [t.name for t in coded.tensors]
-    records, tables, payload = write_tensors(forms, ties, len(names), settings.align_log2)
+    layout = lay_out(forms, ties, len(names), settings.align_log2)
     index = {name: i for i, name in enumerate(names)}
-    sections = {
-        Section.RECORDS: records,
-        Section.TABLES: tables,
-        Section.NAMES: write_names(names) if settings.names else b"",
-        Section.HASHES: write_hashes(names) if settings.hashes and not settings.names else b"",
-        Section.FIXED: write_layers(coded.layers, index, settings.names),
-        Section.META: write_meta(metadata),
-        Section.GRAPH: write_graph(coded.graph) if settings.graph else b"",
-        Section.PAYLOAD: payload,
-    }
-    return write_container(sections, settings.align_log2)
+    head = Front(
+        {
+            Section.RECORDS: layout.records,
+            Section.TABLES: layout.tables,
+            Section.NAMES: write_names(names) if settings.names else b"",
+            Section.HASHES: write_hashes(names) if settings.hashes and not settings.names else b"",
+            Section.FIXED: write_layers(coded.layers, index, settings.names),
+            Section.META: write_meta(metadata),
+            Section.GRAPH: write_graph(coded.graph) if settings.graph else b"",
+        },
+        layout.size,
+        settings.align_log2,
+    )
+    stream.seek(head.size)
+    crc = write_payload(stream, forms, layout, settings.jobs)
+    stream.write(bytes(TAIL_BYTES))
+    stream.seek(0)
+    stream.write(head.written(crc))
+    return head.sizes
+
+
+@dataclass(frozen=True)
+class PayloadLayout:
+    """RECORDS and TABLES, and the padding before the payload of each form; `size` is all of it."""
+
+    records: bytes
+    tables: bytes
+    padding: tuple[int, ...]
+    size: int
+
+
+def lay_out(
+    forms: Sequence[Form], ties: Mapping[int, int], count: int, align_log2: int
+) -> PayloadLayout:
+    """Return where the payloads of `count` tensors go, `ties` among them."""
+    tables = _Tables()
+    records, padding, end = [], [], 0
+    rest = iter(forms)
+    for index in range(count):
+        if index in ties:
+            records.append(write_record(Head(tied=ties[index]), b""))
+            continue
+        head, parameters = _record(next(rest), tables)
+        start = align(end, payload_align(head, 1 << align_log2))
+        padding.append(start - end)
+        end = start + head.payload_size
+        records.append(write_record(head, parameters))
+    content = struct.pack("<I", count) + b"".join(records) if count else b""
+    return PayloadLayout(content, tables.content(), tuple(padding), end)
+
+
+def write_payload(
+    stream: BinaryIO, forms: Sequence[Form], layout: PayloadLayout, jobs: int = 1
+) -> int:
+    """Write PAYLOAD to `stream`; return its CRC."""
+    crc, written = 0, 0
+    for part in in_order(lambda give: give(), _parts(forms, layout), jobs):
+        stream.write(part)
+        crc = zlib.crc32(part, crc)
+        written += len(part)
+    if written != layout.size:
+        raise ConvertError(f"a tensor changed while it was written: {written} bytes")
+    return crc
+
+
+def _parts(forms: Sequence[Form], layout: PayloadLayout) -> Iterator[Callable[[], bytes]]:
+    for padding, form in zip(layout.padding, forms, strict=True):
+        yield partial(bytes, padding)
+        yield from form.parts()
 
 
 def write_tensors(
     forms: Sequence[Form], ties: Mapping[int, int], count: int, align_log2: int
 ) -> tuple[bytes, bytes, bytes]:
     """Return RECORDS, TABLES and PAYLOAD for `count` tensors, `ties` among them."""
-    tables = _Tables()
-    records, payload, end = [], [], 0
-    rest = iter(forms)
-    for index in range(count):
-        if index in ties:
-            records.append(write_record(Head(tied=ties[index]), b""))
-            continue
-        form = next(rest)
-        body = form.payload()
-        head, parameters = _record(form, len(body), tables)
-        start = align(end, payload_align(head, 1 << align_log2))
-        payload += [bytes(start - end), body]
-        end = start + len(body)
-        records.append(write_record(head, parameters))
-    content = struct.pack("<I", count) + b"".join(records) if count else b""
-    return content, tables.content(), b"".join(payload)
+    layout = lay_out(forms, ties, count, align_log2)
+    payload = io.BytesIO()
+    write_payload(payload, forms, layout)
+    return layout.records, layout.tables, payload.getvalue()
 
 
-def _record(form: Form, payload_size: int, tables: _Tables) -> tuple[Head, bytes]:
+def _record(form: Form, tables: _Tables) -> tuple[Head, bytes]:
     """Return head and parameters; codebook and Huffman tables enter `tables` in their order."""
     stored = form.stored
     values, codebook = stored.plan.values, None
@@ -336,8 +411,8 @@ def _record(form: Form, payload_size: int, tables: _Tables) -> tuple[Head, bytes
         layout=form.layout,
         values=stored.room,
         coder=form.coder,
-        numbers_crc=zlib.crc32(np.ascontiguousarray(stored.numbers).tobytes()),
-        payload_size=payload_size,
+        numbers_crc=stored.numbers_crc,
+        payload_size=form.payload_size(),
         order=order,
         blocks=form.blocks,
     )

@@ -1,31 +1,39 @@
 """Ways to write one tensor, each with its exact size: what the encoder chooses from.
 
 Spec: spec/registry.md ("Legal combinations"), spec/DCF.md ("Payload").
+A tensor is looked at in pieces of whole blocks, and nothing that is as large as the tensor is
+kept: sizes follow from symbol counts, bodies are written when a form has been chosen.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+import zlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from . import kernels
+from . import walk
 from .coded import Affine, Codebook, CodedTensor, Fixed, Raw, Values, numbers_of
 from .encodings import CODERS, LAYOUTS, VALUES, coder_huffman, coder_packed, coder_zstd
 from .encodings.coder_huffman import Table
 from .encodings.layout_gap import Gap
 from .encodings.layout_run import MAX_ALPHABET, Run
-from .encodings.parts import Items, Plan, Planes
-from .ids import MAX_CLASSES, MAX_RATIO, RATIO_SLACK, WIDTH, Coder, Layout, ValuesId
-from .model import Array
+from .encodings.parts import SIGNED, Plan, Planes
+from .ids import MAX_CLASSES, MAX_RATIO, MAX_SYMBOLS, RATIO_SLACK, WIDTH, Coder, Layout, ValuesId
+from .kernels import pack_lsb
+from .model import PIECE, Array
 from .records import Blocks
-from .tables import bit_cost, block_counts, classify, counts_of, tables_of
+from .scratch import Scratch
+from .tables import bit_cost, classify, tables_of
+from .walk import Walk
 
 I64 = npt.NDArray[np.int64]
+U32 = npt.NDArray[np.uint32]
 ROOM_OF: dict[type, ValuesId] = {
     Raw: ValuesId.RAW,
     Fixed: ValuesId.FIXED,
@@ -34,19 +42,25 @@ ROOM_OF: dict[type, ValuesId] = {
 }
 SMALL_PAYLOAD = 2048  #: below this many bytes a tensor is one block
 OFFSET_SHARE = 200 / 3  #: block offsets cost at most one byte in 66.7 (1.5 %)
+MAX_BLOCKS = 4096  #: of a tensor: their symbol counts are held at once
 ZSTD_BLOCK = 1 << 22  #: symbols of a zstd block
+NEAR = 1.06  #: a layout whose estimate is this much above the smallest is not worked out
+PACKED_GAP_MOST = 1 << 16  #: elements; above it a Huffman table always pays for itself
 
 
 @dataclass(frozen=True, eq=False)
 class Stored:
-    """A tensor in stored order: its symbols (n, width) and how rows are cut from them."""
+    """A tensor in stored order, and how rows are cut from it.
+
+    `read(start, stop)` gives the symbols (n, width) of stored rows start to stop - 1.
+    """
 
     tensor: CodedTensor
     order: tuple[int, ...]
     row_axes: int
     plan: Plan
-    planes: Planes
-    numbers: Array
+    read: Callable[[int, int], Planes]
+    numbers_crc: int
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -62,41 +76,108 @@ class Stored:
 
     @property
     def elements(self) -> int:
-        return len(self.planes)
+        return math.prod(self.shape)
 
     @property
     def room(self) -> ValuesId:
         return ROOM_OF[type(self.plan.values)]
 
-    def ends(self, block_rows: int) -> I64:
-        """Return where blocks of `block_rows` rows end, in elements."""
+    def pieces(self, block_rows: int) -> Iterator[tuple[Planes, I64]]:
+        """Yield symbols (n, width) of whole blocks, and where in them blocks end, in elements."""
+        for start, stop in self.cuts(block_rows):
+            yield self.piece(start, stop, block_rows)
+
+    def cuts(self, block_rows: int) -> Iterator[tuple[int, int]]:
+        """Yield the rows from and to which to work at once."""
+        step = block_rows * max(1, PIECE // max(1, block_rows * self.columns))
+        rows = self.rows if self.elements else 1
+        return ((start, min(start + step, rows)) for start in range(0, rows, max(1, step)))
+
+    def piece(self, start: int, stop: int, block_rows: int) -> tuple[Planes, I64]:
+        """Return the symbols of rows `start` to `stop` - 1, and where in them blocks end."""
         if not self.elements:
-            return np.zeros(1, np.int64)
-        count = -(-self.rows // block_rows)
+            return np.zeros((0, self.plan.width), np.uint8), np.zeros(1, np.int64)
+        count = -(-(stop - start) // block_rows)
         ends = np.arange(1, count + 1, dtype=np.int64) * (block_rows * self.columns)
-        return np.minimum(ends, self.elements)
+        return self.read(start, stop), np.minimum(ends, (stop - start) * self.columns)
 
     def rebased(self, base: int, alphabet: int) -> Stored:
         """Return the same tensor with a wider alphabet that starts at number `base`."""
         shift = self.plan.base - base
-        plan = replace(self.plan, base=base, alphabets=(alphabet,))
-        return replace(self, plan=plan, planes=(self.planes + np.uint8(shift)).astype(np.uint8))
+        plan, read = replace(self.plan, base=base, alphabets=(alphabet,)), self.read
+        return replace(
+            self, plan=plan, read=lambda i, j: (read(i, j) + np.uint8(shift)).astype(np.uint8)
+        )
 
 
 @dataclass(frozen=True, eq=False)
 class Form:
-    """One way to write a tensor. `size` counts payload, room parameters and own tables."""
+    """One way to write a tensor. `size` counts payload, room parameters and own tables.
+
+    `frames` are the places in `scratch` of a zstd form's blocks.
+    """
 
     stored: Stored
     layout: Layout
     params: Any
     coder: Coder
     block_rows: int
-    body: bytes
-    block_ends: I64
     tables: tuple[Table, ...] = ()
     classes: npt.NDArray[np.uint8] | None = None
-    items: Items | None = None
+    scratch: Scratch | None = None
+    frames: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def walk(self) -> Walk:
+        return Walk(self.layout, self.params, self.stored.plan.alphabets)
+
+    @property
+    def counts(self) -> I64:
+        """Symbol counts by class and stream: (classes * streams, 256)."""
+        return self._measured[0]
+
+    @property
+    def block_ends(self) -> I64:
+        """Where the blocks end, in bytes of the body."""
+        return self._measured[1]
+
+    @cached_property
+    def _measured(self) -> tuple[I64, I64]:
+        rows = self.class_count * self.walk.streams
+        none = np.zeros((rows, MAX_SYMBOLS), np.int64)
+        if self.coder is Coder.ZSTD:
+            return none, np.cumsum([size for _, size in self.frames], dtype=np.int64)
+        if self.coder is Coder.PACKED and self.layout is Layout.DENSE:
+            bits = sum(coder_packed.bits_of(a) for a in self.stored.plan.alphabets)
+            return none, np.array([(self.stored.elements * bits + 7) // 8], np.int64)
+        blocks = block_counts(self.stored, self.walk, self.block_rows)
+        return self.measured(blocks)
+
+    def measured(self, blocks: U32) -> tuple[I64, I64]:
+        """Return counts by class, and where blocks end, from the counts of each block."""
+        lengths = self._lengths
+        if lengths.shape[0] == 1:
+            classes = np.zeros(len(blocks), np.uint8)
+        else:
+            classes = np.zeros(0, np.uint8) if self.classes is None else self.classes
+        counts = np.zeros((len(lengths), blocks.shape[1]), np.int64)
+        bits = np.zeros(len(blocks), np.int64)
+        for which, price in enumerate(lengths):
+            mine = classes == which
+            counts[which] = blocks[mine].sum(axis=0, dtype=np.int64)
+            used = counts[which] > 0
+            bits[mine] = blocks[mine][:, used].astype(np.int64) @ price[used]
+        return counts.reshape(-1, MAX_SYMBOLS), np.cumsum((bits + 7) // 8)
+
+    @property
+    def _lengths(self) -> I64:
+        """Bits of each symbol: (classes, streams * 256)."""
+        if self.coder is Coder.HUFFMAN:
+            rows = np.stack([table.lengths for table in self.tables]).astype(np.int64)
+        else:
+            bits = [coder_packed.bits_of(a) for a in self.walk.stream_alphabets]
+            rows = np.repeat(np.array(bits, np.int64)[:, None], MAX_SYMBOLS, axis=1)
+        return rows.reshape(self.class_count, -1)
 
     @property
     def blocks(self) -> Blocks | None:
@@ -109,22 +190,45 @@ class Form:
     def class_count(self) -> int:
         return 1 if self.classes is None else int(self.classes.max()) + 1
 
-    def payload(self) -> bytes:
-        """Return values parameters, offsets, classes and blocks (spec/DCF.md, "Payload")."""
+    def front(self) -> bytes:
+        """Return what stands before the blocks: values parameters, offsets, classes."""
         front = VALUES[self.stored.room].write_axis(self.stored.plan)
         cut = self.blocks
-        if cut is None:
-            return bytes(front) + self.body
-        offsets = self.block_ends[:-1].astype("<u4").view(np.uint8).reshape(-1, 4)
-        front += offsets[:, : cut.offset_width].tobytes()
-        if self.classes is not None:
-            front += kernels.pack_lsb(self.classes, 2)
-        return bytes(front) + self.body
+        if cut is not None:
+            offsets = self.block_ends[:-1].astype("<u4").view(np.uint8).reshape(-1, 4)
+            front += offsets[:, : cut.offset_width].tobytes()
+        if cut is not None and self.classes is not None:
+            front += pack_lsb(self.classes, 2)
+        return bytes(front)
+
+    def parts(self) -> Iterator[Callable[[], bytes]]:
+        """Yield what gives the parts of the payload, in order (spec/DCF.md, "Payload")."""
+        yield self.front
+        if self.scratch is not None:
+            for place, size in self.frames:
+                yield partial(self.scratch.read, place, size)
+            return
+        first = 0
+        for start, stop in self.stored.cuts(self.block_rows):
+            yield partial(self._part, start, stop, first)
+            first += -(-(stop - start) // self.block_rows)
+
+    def _part(self, start: int, stop: int, first: int) -> bytes:
+        """Return the blocks of rows `start` to `stop` - 1, the first of which is block `first`."""
+        planes, ends = self.stored.piece(start, stop, self.block_rows)
+        if self.coder is Coder.PACKED:
+            return walk.write_packed(planes, ends, self.walk)
+        classes = None if self.classes is None else self.classes[first : first + len(ends)]
+        return walk.write_huffman(planes, ends, self.walk, self.tables, classes)
+
+    def payload(self) -> bytes:
+        """Return the whole payload."""
+        return b"".join(part() for part in self.parts())
 
     def payload_size(self) -> int:
         """Return the size of `payload()`."""
         cut = self.blocks
-        size = self.stored.plan.axis_bytes + len(self.body)
+        size = self.stored.plan.axis_bytes + int(self.block_ends[-1])
         if cut is not None:
             size += (len(self.block_ends) - 1) * cut.offset_width
             size += 0 if self.classes is None else -(-2 * len(self.block_ends) // 8)
@@ -154,12 +258,41 @@ def store(tensor: CodedTensor, kernel_order: bool) -> Stored:
     """Return `tensor` in stored order: the kernel's if asked for and known, else the logical."""
     rank = len(tensor.shape)
     order = tensor.order if kernel_order and tensor.order else tuple(range(rank))
-    symbols = np.transpose(tensor.symbols, order).reshape(-1)
+    row_axes = row_axes_of(tuple(tensor.shape[i] for i in order))
     values = stored_values(tensor.values, order)
-    plan: Plan = VALUES[ROOM_OF[type(values)]].plan_of(values, tensor.dtype, symbols)
-    planes = VALUES[ROOM_OF[type(values)]].to_planes(plan, symbols)
-    shape = tuple(tensor.shape[i] for i in order)
-    return Stored(tensor, order, row_axes_of(shape), plan, planes, numbers_of(symbols, values))
+    room = VALUES[ROOM_OF[type(values)]]
+
+    def symbols(start: int, stop: int) -> Array:
+        along = order[row_axes - 1] if row_axes else None
+        cut = slice(start, stop)
+        window = tuple(cut if i == along else slice(None) for i in range(rank))
+        return np.transpose(tensor.piece(window), order).reshape(-1)
+
+    stored = Stored(tensor, order, row_axes, Plan(tensor.number_type(), (1,), 0, values), _none, 0)
+    crc, extremes = _look(stored, symbols)
+    plan: Plan = room.plan_of(values, tensor.dtype, extremes)
+    return replace(
+        stored,
+        plan=plan,
+        read=lambda start, stop: room.to_planes(plan, symbols(start, stop)),
+        numbers_crc=crc,
+    )
+
+
+def _none(start: int, stop: int) -> Planes:
+    return np.zeros((0, 1), np.uint8)
+
+
+def _look(stored: Stored, symbols: Callable[[int, int], Array]) -> tuple[int, Array]:
+    """Return the CRC of the numbers in stored order, and the least and greatest symbol."""
+    crc, found = 0, []
+    for start, stop in stored.cuts(1) if stored.elements else ():
+        part = symbols(start, stop)
+        crc = zlib.crc32(np.ascontiguousarray(numbers_of(part, stored.plan.values)).data, crc)
+        if part.itemsize == 1:
+            whole = part.view(np.int8 if stored.plan.number in SIGNED else np.uint8)
+            found += [whole.min().view(part.dtype), whole.max().view(part.dtype)]
+    return crc, np.array(found) if found else np.zeros(0, np.uint8)
 
 
 def stored_values(values: Values, order: tuple[int, ...]) -> Values:
@@ -199,55 +332,96 @@ def row_axes_of(shape: tuple[int, ...]) -> int:
     return 0
 
 
-def forms_of(stored: Stored, host: bool, row_access: bool) -> Iterator[Form]:
-    """Yield the legal forms of a tensor, Huffman ones with tables of their own."""
+def block_counts(stored: Stored, walked: Walk, block_rows: int) -> U32:
+    """Return symbol counts by block (blocks, streams * 256)."""
+    parts = [walk.count(p, ends, walked) for p, ends in stored.pieces(block_rows)]
+    return np.concatenate(parts).reshape(-1, walked.streams * MAX_SYMBOLS)
+
+
+def total_counts(stored: Stored, walked: Walk) -> I64:
+    """Return symbol counts (streams, 256), nearly as of one block: it ends with each piece."""
+    total = np.zeros((walked.streams, MAX_SYMBOLS), np.int64)
+    for planes, _ in stored.pieces(1):
+        total += walk.count(planes, np.array([len(planes)], np.int64), walked)[0]
+    return total
+
+
+def forms_of(stored: Stored, host: bool, row_access: bool, scratch: Scratch) -> Iterator[Form]:
+    """Yield the legal forms of a tensor that may be the smallest, Huffman ones with own tables."""
     yield packed_form(stored, Layout.DENSE, None, stored.rows)
     if not stored.elements:
         return
-    yield _huffman(stored, Layout.DENSE, None, row_access)
-    background, share = background_of(stored)
+    counts = total_counts(stored, Walk(Layout.DENSE, None, stored.plan.alphabets))
+    background, share = background_of(stored, counts)
+    tries: list[tuple[Layout, Any, I64]] = [(Layout.DENSE, None, counts)]
     if share >= 0.2:
-        yield _packed_gap(stored, background, row_access)
-        yield _huffman(stored, Layout.GAP, Gap(255, background), row_access)
+        tries.append(_try(stored, Layout.GAP, Gap(255, background)))
+        if stored.elements <= PACKED_GAP_MOST:
+            yield _packed_gap(stored, background, row_access)
     if share > 0 and stored.plan.width == 1 and stored.plan.alphabets[0] <= MAX_ALPHABET:
-        yield _huffman(stored, Layout.RUN, Run(background), row_access)
+        tries.append(_try(stored, Layout.RUN, Run(background)))
+    yield from _huffman_forms(stored, tries, row_access)
     if host:
-        yield _zstd(stored, row_access)
+        least = min(_bytes_of(counts) for _, _, counts in tries)
+        yield from _zstd(stored, row_access, scratch, least)
 
 
-def background_of(stored: Stored) -> tuple[int, float]:
-    """Return the most frequent symbol (0 for wide numbers) and its share of the elements."""
-    if stored.plan.width > 1:
-        zeros = np.count_nonzero(~stored.planes.any(axis=1))
-        return 0, float(zeros / stored.elements)
-    counts = kernels.histogram(stored.planes.reshape(-1))
-    top = int(np.argmax(counts))
-    return top, float(counts[top] / stored.elements)
+def _try(stored: Stored, layout: Layout, params: Any) -> tuple[Layout, Any, I64]:
+    return layout, params, total_counts(stored, Walk(layout, params, stored.plan.alphabets))
 
 
-def items_of(stored: Stored, layout: Layout, params: Any, block_rows: int) -> Items:
-    """Return the items of a tensor cut into blocks of `block_rows` rows."""
-    ends = stored.ends(block_rows)
-    if layout is Layout.RUN:
-        items: Items = LAYOUTS[layout].encode(stored.planes, ends, params, stored.plan.alphabets[0])
-    else:
-        items = LAYOUTS[layout].encode(stored.planes, ends, params)
-    return items
+def background_of(stored: Stored, counts: I64) -> tuple[int, float]:
+    """Return the most frequent symbol (0 for wide numbers) and its share of the elements.
+
+    `counts` are those of the dense layout. Of wide numbers the share is an upper bound.
+    """
+    top = int(np.argmax(counts[0])) if stored.plan.width == 1 else 0
+    return top, float(counts[:, top].min() / stored.elements)
 
 
-def _stream_count(stored: Stored, layout: Layout) -> int:
-    return stored.plan.width + (1 if layout is Layout.GAP else 0)
+def _bytes_of(counts: I64) -> int:
+    """Return the bytes of symbols with these counts, Huffman coded as one block."""
+    return sum(bit_cost(row, t) for row, t in zip(counts, tables_of(counts), strict=True)) // 8
 
 
-def _huffman(stored: Stored, layout: Layout, params: Any, row_access: bool) -> Form:
-    whole = items_of(stored, layout, params, stored.rows)
-    counts = counts_of(whole, _stream_count(stored, layout))
-    tables = tables_of(counts)
-    size = sum(bit_cost(row, table) for row, table in zip(counts, tables, strict=True)) // 8
-    rows = block_rows_of(stored, size, row_access)
-    form = huffman_form(stored, layout, params, rows, tables=None)
-    classed = _with_classes(form) if len(form.block_ends) >= 8 else None
-    return classed if classed is not None and classed.size() < form.size() else form
+def _huffman_forms(
+    stored: Stored, tries: list[tuple[Layout, Any, I64]], row_access: bool
+) -> Iterator[Form]:
+    sizes = [_bytes_of(counts) for _, _, counts in tries]
+    for (layout, params, _), size in zip(tries, sizes, strict=True):
+        if size <= NEAR * min(sizes) + SMALL_PAYLOAD:
+            yield _huffman(stored, layout, params, block_rows_of(stored, size, row_access))
+
+
+def _huffman(stored: Stored, layout: Layout, params: Any, block_rows: int) -> Form:
+    """Return a Huffman form, with one class of tables or several, whichever is smaller."""
+    blocks = block_counts(stored, Walk(layout, params, stored.plan.alphabets), block_rows)
+    tables = tables_of(blocks.sum(axis=0, dtype=np.int64).reshape(-1, MAX_SYMBOLS))
+    best = _counted(stored, layout, params, block_rows, tables, None, blocks)
+    for count in (2, MAX_CLASSES) if len(blocks) >= 8 else ():
+        classes = classify(blocks, tables, count)
+        if classes.max() == 0:
+            continue
+        rows = [blocks[classes == c].sum(axis=0, dtype=np.int64) for c in range(classes.max() + 1)]
+        split = tuple(table for row in rows for table in tables_of(row.reshape(-1, MAX_SYMBOLS)))
+        other = _counted(stored, layout, params, block_rows, split, classes, blocks)
+        best = min(best, other, key=Form.size)
+    return best
+
+
+def _counted(
+    stored: Stored,
+    layout: Layout,
+    params: Any,
+    block_rows: int,
+    tables: tuple[Table, ...],
+    classes: npt.NDArray[np.uint8] | None,
+    blocks: U32,
+) -> Form:
+    """Return a Huffman form that need not count its symbols: `blocks` has them."""
+    form = Form(stored, layout, params, Coder.HUFFMAN, block_rows, tables, classes)
+    vars(form)["_measured"] = form.measured(blocks)
+    return form
 
 
 def huffman_form(
@@ -259,25 +433,16 @@ def huffman_form(
     classes: npt.NDArray[np.uint8] | None = None,
 ) -> Form:
     """Return a Huffman form with the given tables, or with its own."""
-    items = items_of(stored, layout, params, block_rows)
     if tables is None:
-        tables = tables_of(counts_of(items, _stream_count(stored, layout)))
-    body, ends = coder_huffman.encode(items, list(tables), classes)
-    return Form(
-        stored, layout, params, Coder.HUFFMAN, block_rows, body, ends, tables, classes, items
-    )
+        blocks = block_counts(stored, Walk(layout, params, stored.plan.alphabets), block_rows)
+        tables = tables_of(blocks.sum(axis=0, dtype=np.int64).reshape(-1, MAX_SYMBOLS))
+        return _counted(stored, layout, params, block_rows, tables, classes, blocks)
+    return Form(stored, layout, params, Coder.HUFFMAN, block_rows, tables, classes)
 
 
 def packed_form(stored: Stored, layout: Layout, params: Any, block_rows: int) -> Form:
     """Return a form with symbols of fixed width."""
-    items = items_of(stored, layout, params, block_rows)
-    alphabets = LAYOUTS[layout].alphabets(params, stored.plan)
-    if layout is Layout.DENSE and stored.plan.width > 1:
-        body = stored.planes.tobytes()
-        ends = np.array([len(body)], np.int64)
-    else:
-        body, ends = coder_packed.encode(items, alphabets)
-    return Form(stored, layout, params, Coder.PACKED, block_rows, body, ends)
+    return Form(stored, layout, params, Coder.PACKED, block_rows)
 
 
 def _packed_gap(stored: Stored, background: int, row_access: bool) -> Form:
@@ -290,23 +455,45 @@ def _packed_gap(stored: Stored, background: int, row_access: bool) -> Form:
 
 
 def _packed_gap_size(stored: Stored, params: Gap) -> int:
-    items = items_of(stored, Layout.GAP, params, stored.rows)
-    alphabets = LAYOUTS[Layout.GAP].alphabets(params, stored.plan)
-    bits = np.array([coder_packed.bits_of(a) for a in alphabets], np.int64)
-    counts = np.bincount(items.streams, minlength=len(bits))
-    return int((counts * bits).sum())
+    walked = Walk(Layout.GAP, params, stored.plan.alphabets)
+    bits = np.array([coder_packed.bits_of(a) for a in walked.stream_alphabets], np.int64)
+    return int(total_counts(stored, walked).sum(axis=1) @ bits)
 
 
-def _zstd(stored: Stored, row_access: bool) -> Form:
+def _zstd(stored: Stored, row_access: bool, scratch: Scratch, least: int) -> Iterator[Form]:
+    """Yield the zstd form, unless the first of its blocks shows that it will not be smaller."""
     per_row = max(1, stored.columns * stored.plan.width)
     rows = 1 if row_access else max(1, ZSTD_BLOCK // per_row)
-    return zstd_form(stored, min(rows, stored.rows, (1 << 24) - 1))
+    rows = min(rows, stored.rows, (1 << 24) - 1)
+    share = rows / stored.rows
+    if not row_access and share < 1 and len(_first_frame(stored, rows)) > NEAR * share * least:
+        return
+    yield zstd_form(stored, rows, scratch)
 
 
-def zstd_form(stored: Stored, block_rows: int) -> Form:
+def _first_frame(stored: Stored, block_rows: int) -> bytes:
+    planes, ends = stored.piece(0, block_rows, block_rows)
+    return coder_zstd.encode(planes, ends)[0]
+
+
+def zstd_form(stored: Stored, block_rows: int, scratch: Scratch | None = None) -> Form:
     """Return a zstd form with blocks of `block_rows` rows."""
-    body, ends = coder_zstd.encode(stored.planes, stored.ends(block_rows))
-    return Form(stored, Layout.DENSE, None, Coder.ZSTD, block_rows, body, ends)
+    scratch = scratch or Scratch()
+    frames: list[tuple[int, int]] = []
+    for planes, ends in stored.pieces(block_rows):
+        body, stops = coder_zstd.encode(planes, ends)
+        place = scratch.keep(body)
+        sizes = np.diff(stops, prepend=0).tolist()
+        frames += zip((place + stops - sizes).tolist(), sizes, strict=True)
+    return Form(
+        stored,
+        Layout.DENSE,
+        None,
+        Coder.ZSTD,
+        block_rows,
+        scratch=scratch,
+        frames=tuple(frames),
+    )
 
 
 def block_rows_of(stored: Stored, size: int, row_access: bool) -> int:
@@ -316,28 +503,8 @@ def block_rows_of(stored: Stored, size: int, row_access: bool) -> int:
     if size < SMALL_PAYLOAD or stored.rows < 2:
         return stored.rows
     width = max(1, (size.bit_length() + 7) // 8)
-    blocks = 1 + int(size / OFFSET_SHARE / width)
+    blocks = min(MAX_BLOCKS, 1 + int(size / OFFSET_SHARE / width))
     return min(-(-stored.rows // blocks), (1 << 24) - 1)
-
-
-def _with_classes(form: Form) -> Form | None:
-    """Return `form` with two or up to four table classes, whichever is smaller."""
-    if form.items is None:
-        return None
-    blocks = block_counts(form.items, _stream_count(form.stored, form.layout))
-    best: Form | None = None
-    for count in (2, MAX_CLASSES):
-        classes = classify(blocks, form.tables, count)
-        if classes.max() == 0:
-            continue
-        rows = [blocks[classes == c].sum(axis=0) for c in range(int(classes.max()) + 1)]
-        tables = tuple(table for row in rows for table in tables_of(row.reshape(-1, 256)))
-        other = huffman_form(
-            form.stored, form.layout, form.params, form.block_rows, tables, classes
-        )
-        if best is None or other.size() < best.size():
-            best = other
-    return best
 
 
 def coder_parameters(form: Form, tables: tuple[int, ...]) -> bytes:

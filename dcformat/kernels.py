@@ -2,7 +2,8 @@
 
 Spec: spec/encodings/coder_huffman.md, coder_packed.md    C: dcformat/_native/kernels.c
 No format decision is made here: callers say which symbols, widths and blocks. `NATIVE` tells
-which of the two is at work; the `numpy_*` functions are always the plain ones.
+which of the two is at work; the `numpy_*` functions are always the plain ones. The bit writers
+serve where walk.py has no C to do it.
 """
 
 from __future__ import annotations
@@ -120,14 +121,6 @@ def pack_msb(
     """
     codes, lengths, ends = _vector(codes, np.uint16), _vector(lengths, np.uint8), _ends(ends)
     _check_blocks(codes, lengths, ends)
-    if not NATIVE:
-        return numpy_pack_msb(codes, lengths, ends)
-    data, offsets = _core.kernel_pack_msb(codes, lengths, ends)
-    return data, np.frombuffer(offsets, np.int64)
-
-
-def numpy_pack_msb(codes: U16, lengths: U8, ends: I64) -> tuple[bytes, I64]:
-    """`pack_msb` in NumPy; the same result."""
     offsets = _block_offsets(lengths, ends)
     out = np.zeros(_total(offsets) + 3, np.uint8)
     for part, bit in _positions(lengths, ends, offsets):
@@ -148,14 +141,6 @@ def pack_lsb(symbols: npt.NDArray[Any], bits: int) -> bytes:
         raise ValueError(f"{bits} bits: a packed symbol of this type has 0 to 8 or 16")
     if symbols.size and int(symbols.max()) >> bits:
         raise ValueError(f"a symbol does not fit in {bits} bits")
-    if not NATIVE:
-        return numpy_pack_lsb(symbols, bits)
-    packed: bytes = _core.kernel_pack_lsb(symbols, symbols.itemsize, bits)
-    return packed
-
-
-def numpy_pack_lsb(symbols: npt.NDArray[Any], bits: int) -> bytes:
-    """`pack_lsb` in NumPy; the same result."""
     if bits in (8, 16):
         return symbols.astype(f"<u{bits // 8}").tobytes()
     planes = np.arange(bits, dtype=symbols.dtype)
@@ -176,14 +161,6 @@ def pack_lsb_mixed(
     """
     symbols, widths, ends = _vector(symbols, np.uint16), _vector(widths, np.uint8), _ends(ends)
     _check_blocks(symbols, widths, ends)
-    if not NATIVE:
-        return numpy_pack_lsb_mixed(symbols, widths, ends)
-    data, offsets = _core.kernel_pack_lsb_mixed(symbols, widths, ends)
-    return data, np.frombuffer(offsets, np.int64)
-
-
-def numpy_pack_lsb_mixed(symbols: U16, widths: U8, ends: I64) -> tuple[bytes, I64]:
-    """`pack_lsb_mixed` in NumPy; the same result."""
     offsets = _block_offsets(widths, ends)
     out = np.zeros(_total(offsets) + 3, np.uint8)
     for part, bit in _positions(widths, ends, offsets):

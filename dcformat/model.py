@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,7 +12,30 @@ import numpy.typing as npt
 from .ids import DType, Meta
 
 Array = npt.NDArray[np.generic]
+PIECE = 1 << 18  #: elements that are worked on at once, where a tensor can be cut
 Window = tuple[slice, ...]  #: a slice of each of the first axes
+
+
+def windows(shape: tuple[int, ...], axis: int | None = None) -> Iterator[Window]:
+    """Yield windows of about PIECE elements that make up a tensor of `shape`.
+
+    They are cut along `axis`; without it, in row-major order and by the outer axes first.
+    """
+    if axis is None:
+        cut = next((a for a in range(len(shape)) if math.prod(shape[a + 1 :]) <= PIECE), 0)
+    else:
+        cut = axis
+    if not shape:
+        yield ()
+        return
+    outer = shape[:cut] if axis is None else ()
+    around = shape[cut + 1 :] if axis is None else shape[:cut] + shape[cut + 1 :]
+    step = max(1, PIECE // max(1, math.prod(around)))
+    whole = () if axis is None else (slice(None),) * cut
+    for index in np.ndindex(*outer):
+        first = tuple(slice(i, i + 1) for i in index) + whole
+        for start in range(0, shape[cut], step):
+            yield (*first, slice(start, min(start + step, shape[cut])))
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +54,11 @@ class Tensor:
     @property
     def shape(self) -> tuple[int, ...]:
         return tuple(int(n) for n in self.data.shape)
+
+    @property
+    def size(self) -> int:
+        """The number of elements."""
+        return math.prod(self.shape)
 
     def piece(self, window: Window) -> Array:
         """Return `data[window]`."""

@@ -15,8 +15,8 @@ from .encodings.coder_huffman import Table
 from .encodings.layout_run import MAX_ALPHABET, Run
 from .encodings.parts import number_range
 from .forms import Form, huffman_form
-from .ids import Layout, ValuesId
-from .tables import ABSENT_BITS, bit_cost, counts_of, prices, tables_of
+from .ids import Coder, Layout, ValuesId
+from .tables import ABSENT_BITS, bit_cost, prices, tables_of
 
 I64 = npt.NDArray[np.int64]
 MAX_CANDIDATES = 16  #: clusters of a kind that a new member is compared with
@@ -83,11 +83,11 @@ def _cost(counts: I64, digits: I64, low: int, high: int) -> int:
 
 def units_of(tensor: int, form: Form) -> list[Unit]:
     """Return the streams of a Huffman form whose tables may be shared."""
-    if form.items is None or form.classes is not None:
+    if form.coder is not Coder.HUFFMAN or form.classes is not None:
         return []
     stored = form.stored
     first = 1 if form.layout is Layout.GAP else 0
-    counts = counts_of(form.items, first + stored.plan.width)
+    counts = form.counts
     none = np.zeros(RUN_DIGITS, np.int64)
     units = []
     for stream, row in enumerate(counts):

@@ -9,9 +9,18 @@ import numpy as np
 from dcformat.coded import Affine, Codebook, CodedTensor, Fixed, Raw, Values
 from dcformat.encodings.layout_gap import Gap
 from dcformat.encodings.layout_run import Run
-from dcformat.forms import Form, Stored, huffman_form, packed_form, store, zstd_form
+from dcformat.forms import (
+    Form,
+    Stored,
+    block_counts,
+    huffman_form,
+    packed_form,
+    store,
+    zstd_form,
+)
 from dcformat.ids import NUMPY, WIDTH, DType, Layout
-from dcformat.tables import block_counts, tables_of
+from dcformat.tables import tables_of
+from dcformat.walk import Walk
 
 SCALED = (DType.FLOAT, DType.FLOAT16, DType.BFLOAT16, DType.DOUBLE)
 
@@ -127,7 +136,7 @@ def forms(stored: Stored) -> Iterator[tuple[str, Form]]:
     narrow = stored.plan.width == 1
     background = 0
     if narrow:
-        background = int(np.bincount(stored.planes[:, 0]).argmax())
+        background = int(np.bincount(stored.read(0, rows)[:, 0]).argmax())
     for cut in sorted({rows, -(-rows // 3), 1}):
         tag = f"_{-(-rows // cut)}"
         yield "dense_huffman" + tag, huffman_form(stored, Layout.DENSE, None, cut, None)
@@ -147,9 +156,8 @@ def forms(stored: Stored) -> Iterator[tuple[str, Form]]:
 def in_classes(stored: Stored, rows: int) -> Form:
     """Return dense Huffman blocks of one row that take turns between three table classes."""
     classes = (np.arange(rows) % 3).astype(np.uint8)
-    whole = huffman_form(stored, Layout.DENSE, None, 1, None)
-    blocks = block_counts(whole.items, len(whole.tables)) if whole.items else np.zeros((0, 0))
-    sums = [blocks[classes == c].sum(axis=0).reshape(-1, 256) for c in range(3)]
+    blocks = block_counts(stored, Walk(Layout.DENSE, None, stored.plan.alphabets), 1)
+    sums = [blocks[classes == c].sum(axis=0, dtype=np.int64).reshape(-1, 256) for c in range(3)]
     tables = tuple(table for row in sums for table in tables_of(row))
     return huffman_form(stored, Layout.DENSE, None, 1, tables, classes)
 

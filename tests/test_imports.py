@@ -17,11 +17,11 @@ FOLDERS = {"dcformat": "dcformat", "converters": "dcformat.converters", "tools":
 # A module imports from the lines above its own and from its own line; `*` is one package.
 LAYERS = (
     ("errors", "ids"),
-    ("checks", "fields", "files", "frames", "model"),
+    ("checks", "fields", "files", "frames", "jobs", "model", "scratch"),
     ("_core", "kmeans", "kernels", "coded", "container", "formats", "records", "sections"),
     ("encodings*", "native"),
     ("compress*",),
-    ("tables",),
+    ("tables", "walk"),
     ("forms", "pool", "encode", "decode"),
     ("file", "canonical"),
     ("verify*",),

@@ -145,7 +145,7 @@ def test_numpy_packers_do_not_depend_on_their_chunks(
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(kernels, "_CHUNK", 8 * eighths)
-        for pack, msb in ((kernels.numpy_pack_msb, True), (kernels.numpy_pack_lsb_mixed, False)):
+        for pack, msb in ((kernels.pack_msb, True), (kernels.pack_lsb_mixed, False)):
             data, offsets = pack(*stream)
             assert (data, offsets.tolist()) == pack_by_bit(*stream, msb)
 
@@ -155,7 +155,6 @@ def test_fixed_width_symbols_start_at_the_low_bits(symbols: list[int], bits: int
     items = np.array(symbols, np.uint16) & np.uint16((1 << bits) - 1)
     expected, _ = pack_by_bit(items, [bits] * items.size, [items.size], False)
     assert kernels.pack_lsb(items, bits) == expected
-    assert kernels.numpy_pack_lsb(items, bits) == expected
     if bits <= 8:
         assert kernels.pack_lsb(items.astype(np.uint8), bits) == expected
 
@@ -245,19 +244,6 @@ def test_c_and_numpy_give_the_same_codes(given_counts: list[int]) -> None:
     assert lengths.tobytes() == kernels.numpy_code_lengths(array).tobytes()
     codes = kernels.canonical_codes(lengths)
     assert codes.tobytes() == kernels.numpy_canonical_codes(lengths).tobytes()
-
-
-@needs_core
-@given(streams())
-def test_c_and_numpy_write_the_same_bytes(stream: tuple[Any, Any, Any]) -> None:
-    pairs = (
-        (kernels.pack_msb, kernels.numpy_pack_msb),
-        (kernels.pack_lsb_mixed, kernels.numpy_pack_lsb_mixed),
-    )
-    for native, plain in pairs:
-        (data, offsets), (plain_data, plain_offsets) = native(*stream), plain(*stream)
-        assert data == plain_data
-        assert offsets.tobytes() == plain_offsets.tobytes()
 
 
 @needs_core

@@ -5,18 +5,17 @@ Spec: spec/DCF.md.    Sisters: tools/dcconvert.py (the command), tools/_summary.
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import tempfile
 from dataclasses import dataclass, field
-from math import prod
 from pathlib import Path
 
 from dcformat import api, formats
-from dcformat.coded import expand
+from dcformat.coded import CodedModel, expand
 from dcformat.compress import Line, Recipe, compress, report
-from dcformat.container import parse_container
-from dcformat.encode import Settings, encode_model
+from dcformat.encode import Settings, encode_to
 from dcformat.errors import ConvertError
 from dcformat.file import File, load
 from dcformat.files import atomic_output
@@ -89,17 +88,16 @@ def convert(job: Job, wishes: Wishes, tick: Tick) -> Outcome:
 
 
 def _compress(job: Job, model: Model, wishes: Wishes, tick: Tick) -> Outcome:
-    coded = compress(model, wishes.recipe, progress=tick)
-    data = encode_model(coded, wishes.settings(wishes.recipe.target), tick)
-    _write_bytes(job, data)
+    coded = compress(model, wishes.recipe, progress=tick, jobs=wishes.jobs)
+    stored, sections = _encode(job, coded, wishes.settings(wishes.recipe.target), tick)
     return Outcome(
         job,
         tensors=len(model.tensors),
         layers=_layers(model),
         weights=_weights(model),
         source=model.source.file_bytes,
-        stored=len(data),
-        sections=_sections(data),
+        stored=stored,
+        sections=sections,
         lines=report(model, coded),
         notes=model.notes,
     )
@@ -113,8 +111,7 @@ def _from_dcf(job: Job, file: File, wishes: Wishes, tick: Tick) -> Outcome:
     if Section.NAMES not in file.opened.container.entries and file.names:
         reason = "its names were left out, and with them what a new file needs"
         raise ConvertError(f"cannot be written again: {reason}", place=job.source)
-    data = encode_model(coded, wishes.settings(api.recipe_target(coded)), tick)
-    _write_bytes(job, data)
+    stored, sections = _encode(job, coded, wishes.settings(api.recipe_target(coded)), tick)
     model = expand(coded)
     return Outcome(
         job,
@@ -122,8 +119,8 @@ def _from_dcf(job: Job, file: File, wishes: Wishes, tick: Tick) -> Outcome:
         layers=None,
         weights=_weights(model),
         source=file.size,
-        stored=len(data),
-        sections=_sections(data),
+        stored=stored,
+        sections=sections,
     )
 
 
@@ -156,9 +153,15 @@ def _pour(path: Path, output: str) -> None:
         shutil.copyfileobj(source, sink)
 
 
-def _write_bytes(job: Job, data: bytes) -> None:
+def _encode(
+    job: Job, coded: CodedModel, settings: Settings, tick: Tick
+) -> tuple[int, dict[str, int]]:
+    """Write a .dcf; return its size, and the sizes of its sections and of what is left of it."""
     with output_folder(job), atomic_output(job.output) as stream:
-        stream.write(data)
+        found = encode_to(stream, coded, settings, tick)
+        size = stream.seek(0, os.SEEK_END)
+    sizes = {section.name.lower(): stored for section, stored in found.items()}
+    return size, {**sizes, "frame": size - sum(sizes.values())}
 
 
 def _layers(model: Model) -> int:
@@ -168,11 +171,4 @@ def _layers(model: Model) -> int:
 
 def _weights(model: Model) -> int:
     """Return the bytes of all tensors, each packed as its type is in a foreign file."""
-    return sum(-(-prod(tensor.shape) * BITS[tensor.dtype] // 8) for tensor in model.tensors)
-
-
-def _sections(data: bytes) -> dict[str, int]:
-    """Return the stored sizes of a file's sections; what is left is header, table and padding."""
-    entries = parse_container(data).entries
-    sizes = {Section(kind).name.lower(): entry.stored_size for kind, entry in entries.items()}
-    return {**sizes, "frame": len(data) - sum(sizes.values())}
+    return sum(-(-tensor.size * BITS[tensor.dtype] // 8) for tensor in model.tensors)

@@ -230,7 +230,8 @@ static struct PyModuleDef definition = {
 PyMODINIT_FUNC PyInit__core(void)
 {
     PyObject *module = PyModule_Create(&definition);
-    if (module && PyModule_AddFunctions(module, dcf_kernel_methods) != 0) {
+    if (module && (PyModule_AddFunctions(module, dcf_kernel_methods) != 0 ||
+                   PyModule_AddFunctions(module, dcf_walk_methods) != 0)) {
         Py_DECREF(module);
         return NULL;
     }

@@ -1,4 +1,4 @@
-/* Hot loops of the encoder: Huffman lengths and codes, bit writers, histogram, k-means.
+/* Hot loops of the encoder: Huffman lengths and codes, histogram, k-means.
  *
  * Python side, and what each function means: dcformat/kernels.py.
  */
@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_SYMBOLS = 256, MAX_CODE_BITS = 12, MAX_ITEM_BITS = 16 };
+enum { MAX_SYMBOLS = 256, MAX_CODE_BITS = 12 };
 
 static PyObject *bad(const char *what)
 {
@@ -134,227 +134,6 @@ static PyObject *canonical_codes(PyObject *self, PyObject *args)
     return PyBytes_FromStringAndSize((const char *)codes, n * (Py_ssize_t)sizeof *codes);
 }
 
-/* ---- Bit writers -------------------------------------------------------------------------- */
-
-typedef struct {
-    const uint16_t *items;
-    const uint8_t *widths;
-    const int64_t *ends;
-    Py_ssize_t count, blocks;
-} stream;
-
-static int parse_stream(PyObject *args, stream *s)
-{
-    Py_ssize_t items, ends, b;
-    int64_t last = 0;
-    if (!PyArg_ParseTuple(args, "y#y#y#", &s->items, &items, &s->widths, &s->count, &s->ends,
-                          &ends)) {
-        return -1;
-    }
-    s->blocks = ends / (Py_ssize_t)sizeof(int64_t);
-    for (b = 0; b < s->blocks; b++) {
-        if (s->ends[b] < last) {
-            bad("block ends must ascend");
-            return -1;
-        }
-        last = s->ends[b];
-    }
-    if (items / 2 != s->count || last != s->count) {
-        bad("items, widths and the last block's end disagree");
-        return -1;
-    }
-    return 0;
-}
-
-/* Write the byte offset of each block's end; return the last. */
-static int64_t measure(const stream *s, int64_t *offsets)
-{
-    int64_t total = 0, i = 0;
-    Py_ssize_t b;
-    for (b = 0; b < s->blocks; b++) {
-        int64_t bits = 0;
-        for (; i < s->ends[b]; i++) {
-            bits += s->widths[i];
-        }
-        total += (bits + 7) / 8;
-        offsets[b] = total;
-    }
-    return total;
-}
-
-static uint8_t *flush_msb(uint8_t *out, uint64_t acc, unsigned fill)
-{
-    for (; fill >= 8; fill -= 8) {
-        *out++ = (uint8_t)(acc >> (fill - 8));
-    }
-    if (fill) {
-        *out++ = (uint8_t)(acc << (8 - fill));
-    }
-    return out;
-}
-
-static void write_msb(const stream *s, uint8_t *out)
-{
-    int64_t i = 0;
-    Py_ssize_t b;
-    for (b = 0; b < s->blocks; b++) {
-        const int64_t end = s->ends[b];
-        uint64_t acc = 0;
-        unsigned fill = 0;
-        for (; i < end; i++) {
-            acc = acc << s->widths[i] | s->items[i];
-            fill += s->widths[i];
-            if (fill >= 32) { /* at most 31 + 16 bits are held */
-                fill -= 32;
-                const uint32_t word = (uint32_t)(acc >> fill);
-                out[0] = (uint8_t)(word >> 24);
-                out[1] = (uint8_t)(word >> 16);
-                out[2] = (uint8_t)(word >> 8);
-                out[3] = (uint8_t)word;
-                out += 4;
-            }
-        }
-        out = flush_msb(out, acc, fill);
-    }
-}
-
-static uint8_t *flush_lsb(uint8_t *out, uint64_t acc, unsigned fill)
-{
-    for (; fill >= 8; fill -= 8, acc >>= 8) {
-        *out++ = (uint8_t)acc;
-    }
-    if (fill) {
-        *out++ = (uint8_t)acc;
-    }
-    return out;
-}
-
-static uint8_t *put_lsb(uint8_t *out, uint64_t *acc, unsigned *fill)
-{
-    const uint32_t word = (uint32_t)*acc;
-    out[0] = (uint8_t)word;
-    out[1] = (uint8_t)(word >> 8);
-    out[2] = (uint8_t)(word >> 16);
-    out[3] = (uint8_t)(word >> 24);
-    *acc >>= 32;
-    *fill -= 32;
-    return out + 4;
-}
-
-static void write_lsb(const stream *s, uint8_t *out)
-{
-    int64_t i = 0;
-    Py_ssize_t b;
-    for (b = 0; b < s->blocks; b++) {
-        uint64_t acc = 0;
-        unsigned fill = 0;
-        for (; i < s->ends[b]; i++) {
-            acc |= (uint64_t)s->items[i] << fill;
-            fill += s->widths[i];
-            if (fill >= 32) {
-                out = put_lsb(out, &acc, &fill);
-            }
-        }
-        out = flush_lsb(out, acc, fill);
-    }
-}
-
-static int widths_legal(const stream *s)
-{
-    uint8_t most = 0;
-    Py_ssize_t i;
-    for (i = 0; i < s->count; i++) {
-        most = s->widths[i] > most ? s->widths[i] : most;
-    }
-    return most <= MAX_ITEM_BITS;
-}
-
-static PyObject *pack(PyObject *args, void (*write)(const stream *, uint8_t *))
-{
-    stream s;
-    PyObject *data, *ends;
-    int64_t *offsets, total;
-    if (parse_stream(args, &s) < 0) {
-        return NULL;
-    }
-    if (!widths_legal(&s)) {
-        return bad("an item has at most 16 bits");
-    }
-    ends = PyBytes_FromStringAndSize(NULL, s.blocks * (Py_ssize_t)sizeof(int64_t));
-    if (ends == NULL) {
-        return NULL;
-    }
-    offsets = (int64_t *)(void *)PyBytes_AsString(ends);
-    Py_BEGIN_ALLOW_THREADS
-    total = measure(&s, offsets);
-    Py_END_ALLOW_THREADS
-    data = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)total);
-    if (data == NULL) {
-        Py_DECREF(ends);
-        return NULL;
-    }
-    uint8_t *const out = (uint8_t *)PyBytes_AsString(data);
-    Py_BEGIN_ALLOW_THREADS
-    write(&s, out);
-    Py_END_ALLOW_THREADS
-    return Py_BuildValue("(NN)", data, ends);
-}
-
-static PyObject *pack_msb(PyObject *self, PyObject *args)
-{
-    (void)self;
-    return pack(args, write_msb);
-}
-
-static PyObject *pack_lsb_mixed(PyObject *self, PyObject *args)
-{
-    (void)self;
-    return pack(args, write_lsb);
-}
-
-static void write_fixed(const uint8_t *symbols, Py_ssize_t n, int wide, unsigned bits,
-                        uint8_t *out)
-{
-    uint64_t acc = 0;
-    unsigned fill = 0;
-    Py_ssize_t i;
-    for (i = 0; i < n; i++) {
-        acc |= (uint64_t)(wide ? ((const uint16_t *)(const void *)symbols)[i] : symbols[i])
-               << fill;
-        fill += bits;
-        if (fill >= 32) {
-            out = put_lsb(out, &acc, &fill);
-        }
-    }
-    flush_lsb(out, acc, fill);
-}
-
-static PyObject *pack_lsb(PyObject *self, PyObject *args)
-{
-    const uint8_t *symbols;
-    Py_ssize_t bytes, n;
-    int size, bits;
-    PyObject *data;
-    (void)self;
-    if (!PyArg_ParseTuple(args, "y#ii", &symbols, &bytes, &size, &bits)) {
-        return NULL;
-    }
-    if (size < 1 || size > 2 || bits < 0 || bits > 8 * size) {
-        return bad("a packed symbol has 1 or 2 bytes, and no more bits than that");
-    }
-    n = bytes / size;
-    /* n / 8 whole groups take bits bytes each: no product can overflow */
-    data = PyBytes_FromStringAndSize(NULL, n / 8 * bits + (n % 8 * bits + 7) / 8);
-    if (data == NULL) {
-        return NULL;
-    }
-    uint8_t *const out = (uint8_t *)PyBytes_AsString(data);
-    Py_BEGIN_ALLOW_THREADS
-    write_fixed(symbols, n, size == 2, (unsigned)bits, out);
-    Py_END_ALLOW_THREADS
-    return data;
-}
-
 /* ---- Counting and clustering -------------------------------------------------------------- */
 
 static void count_bytes(const uint8_t *symbols, Py_ssize_t n, int64_t counts[MAX_SYMBOLS])
@@ -442,9 +221,6 @@ static PyObject *kmeans_ends(PyObject *self, PyObject *args)
 PyMethodDef dcf_kernel_methods[] = {
     {"kernel_code_lengths", code_lengths, METH_VARARGS, NULL},
     {"kernel_canonical_codes", canonical_codes, METH_VARARGS, NULL},
-    {"kernel_pack_msb", pack_msb, METH_VARARGS, NULL},
-    {"kernel_pack_lsb", pack_lsb, METH_VARARGS, NULL},
-    {"kernel_pack_lsb_mixed", pack_lsb_mixed, METH_VARARGS, NULL},
     {"kernel_histogram", histogram, METH_VARARGS, NULL},
     {"kernel_kmeans_ends", kmeans_ends, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},

@@ -10,7 +10,9 @@ from collections.abc import Callable
 
 from dcformat.coded import CodedModel, CodedTensor
 from dcformat.ids import Meta
+from dcformat.jobs import in_order
 from dcformat.model import Model, Tensor, Use
+from dcformat.scratch import Scratch
 
 from .codebook import quantize_codebook, type_levels
 from .estimate import estimate
@@ -30,6 +32,7 @@ from .recipe import (
 )
 from .report import Line, report
 from .roles import decide, default_bits
+from .symbols import Symbols
 
 __all__ = [
     "Line",
@@ -49,22 +52,31 @@ Progress = Callable[[str, int, int], None]
 
 
 def compress(
-    model: Model, recipe: Recipe, cost: Cost | None = None, progress: Progress | None = None
+    model: Model,
+    recipe: Recipe,
+    cost: Cost | None = None,
+    progress: Progress | None = None,
+    jobs: int = 1,
 ) -> CodedModel:
-    """Choose numbers for every tensor of `model`.
+    """Choose numbers for every tensor of `model`, on `jobs` threads, with the same result.
 
     `cost` tells how many bytes a coded tensor takes (default: an estimate); `progress` is called
-    with a tensor's name, how many are done and how many there are, and with "" at the end.
+    with a tensor's name when it is done, how many are and how many there are, and "" at the end.
+    Tensors that are read where they lie stay there, or in a temporary file once quantized.
     Raises ConvertError if a pattern of the recipe matches no tensor.
     """
     recipe.check_matches(tensor.name for tensor in model.tensors)
+    scratch = Scratch()
+
+    def one(tensor: Tensor) -> CodedTensor:
+        settings, use = recipe.settings_for(tensor.name), model.uses.get(tensor.name)
+        return compress_tensor(tensor, use, settings, cost or estimate, scratch)
+
     tensors = []
-    for done, tensor in enumerate(model.tensors):
+    for coded in in_order(one, model.tensors, jobs):
+        tensors.append(coded)
         if progress is not None:
-            progress(tensor.name, done, len(model.tensors))
-        settings = recipe.settings_for(tensor.name)
-        use = model.uses.get(tensor.name)
-        tensors.append(compress_tensor(tensor, use, settings, cost or estimate))
+            progress(coded.name, len(tensors), len(model.tensors))
     if progress is not None:
         progress("", len(model.tensors), len(model.tensors))
     metadata = dict(model.metadata) | {Meta.RECIPE: recipe_json(recipe).encode()}
@@ -74,7 +86,11 @@ def compress(
 
 
 def compress_tensor(
-    tensor: Tensor, use: Use | None, settings: Settings, cost: Cost = estimate
+    tensor: Tensor,
+    use: Use | None,
+    settings: Settings,
+    cost: Cost = estimate,
+    scratch: Scratch | None = None,
 ) -> CodedTensor:
     """Choose numbers for one tensor: exact, int8 with scales, or a codebook.
 
@@ -82,18 +98,25 @@ def compress_tensor(
     no table, is taken if that is smaller: small layers cannot pay for 256 levels.
     """
     order = use.order if use is not None else None
+    axis = use.out_axis if use is not None else None
     method = decide(tensor, use, settings).method
     if method == "exact":
         return code_exactly(tensor, order, cost)
+    scratch = scratch or Scratch()
+    away = Symbols(tensor, scratch, axis)
+    if method == "int8" and not settings.prune:
+        return away.coded(quantize_int8(away.reals, tensor.shape, axis, away.keep), order)
     weights = reals_of(tensor.data, tensor.dtype)
     kept = prune(weights, settings.prune) if settings.prune else weights
-    numbers, affine = quantize_int8(kept, use.out_axis if use is not None else None)
-    scaled = CodedTensor(tensor.name, tensor.dtype, numbers, affine, order, exact=False)
+    values = quantize_int8(lambda window: kept[window], tensor.shape, axis, away.keep)
+    scaled = away.coded(values, order)
     if method == "int8":
         return scaled
     bits = settings.bits or default_bits(use)
     levels, indices = quantize_codebook(kept, bits, settings.quantizer)
     book = type_levels(kept, levels, indices, tensor.dtype, settings.levels)
-    shared = CodedTensor(tensor.name, tensor.dtype, indices, book, order, exact=False)
+    away = Symbols(tensor, scratch, signed=False)
+    away.keep((), indices)
+    shared = away.coded(book, order)
     asked = settings.bits is not None or settings.quantizer != "uniform" or bits < 8
     return shared if asked or cost(shared) <= cost(scaled) else scaled

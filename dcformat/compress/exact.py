@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dcformat.coded import Codebook, CodedTensor, Raw
+from dcformat.coded import Codebook, CodedTensor, LazyCoded, Raw, Values
 from dcformat.ids import MAX_SYMBOLS, NUMPY, WIDTH, DType
-from dcformat.model import Array, Tensor
+from dcformat.model import Array, LazyTensor, Tensor, Window, windows
 
 from .estimate import estimate
 
@@ -35,57 +35,83 @@ def code_exactly(
     A tensor of at most 256 distinct bit patterns, wider than a byte, becomes a codebook of them
     where that takes fewer bytes by `cost`; any other stays raw.
     """
-    raw = CodedTensor(tensor.name, tensor.dtype, tensor.data, Raw(), order)
-    found = distinct(tensor)
-    if WIDTH[tensor.dtype] == 1 or found is None or tensor.data.size == 0:
+    raw = _coded(tensor, tensor.piece, Raw(), order)
+    found = None if WIDTH[tensor.dtype] == 1 else distinct(tensor)
+    if found is None or tensor.size == 0:
         return raw
-    levels, indices = found
-    values = Codebook(tensor.dtype, levels)
-    shared = CodedTensor(tensor.name, tensor.dtype, indices, values, order)
+    levels, index = found
+    shared = _coded(tensor, index, Codebook(tensor.dtype, levels), order)
     return shared if cost(shared) < cost(raw) else raw
 
 
-def distinct(tensor: Tensor) -> tuple[Array, npt.NDArray[np.uint8]] | None:
-    """Return the distinct elements and each element's index into them; None if above 256.
+def _coded(
+    tensor: Tensor, read: Callable[[Window], Array], values: Values, order: tuple[int, ...] | None
+) -> CodedTensor:
+    """Return the coded tensor whose symbols `read` gives: now, or for a lazy tensor when needed."""
+    if isinstance(tensor, LazyTensor):
+        return LazyCoded(tensor.name, tensor.dtype, tensor.shape, read, values, order)
+    return CodedTensor(tensor.name, tensor.dtype, read(()), values, order)
 
-    Elements differ where their bits do: 0.0 and -0.0, and NaNs of different payloads. They are
-    sorted by number (floats by IEEE 754's totalOrder), so that like stands beside like.
+
+def distinct(tensor: Tensor) -> tuple[Array, Callable[[Window], Array]] | None:
+    """Return the distinct elements, and what gives the index into them of each in a window.
+
+    None if there are more than 256. Elements differ where their bits do: 0.0 and -0.0, and NaNs
+    of different payloads. They are sorted by number (floats by IEEE 754's totalOrder), so that
+    like stands beside like.
     """
-    bits = _bits(tensor)
-    if _count(bits[:_SAMPLE]) > MAX_SYMBOLS or _count(bits) > MAX_SYMBOLS:
+    bits = _patterns(tensor)
+    if bits is None:
         return None
-    keys, back = _sort_keys(bits, tensor.dtype)
-    found, indices = np.unique(keys, return_inverse=True)
-    levels = np.ascontiguousarray(back(found)).view(NUMPY[tensor.dtype]).reshape(-1)
-    return levels, indices.reshape(tensor.shape).astype(np.uint8)
+    keys = np.sort(_sort_keys(bits, tensor.dtype))
+    levels = np.ascontiguousarray(_from_keys(keys, tensor.dtype)).view(NUMPY[tensor.dtype])
+
+    def index(window: Window) -> Array:
+        piece = tensor.piece(window)
+        found = np.searchsorted(keys, _sort_keys(_bits(piece), tensor.dtype))
+        return found.reshape(piece.shape).astype(np.uint8)
+
+    return levels.reshape(-1), index
 
 
 def count_distinct(tensor: Tensor) -> int | None:
     """Return the number of distinct bit patterns of a tensor, None if above 256."""
-    bits = _bits(tensor)
-    if _count(bits[:_SAMPLE]) > MAX_SYMBOLS:
-        return None
-    count = _count(bits)
-    return count if count <= MAX_SYMBOLS else None
+    found = _patterns(tensor)
+    return None if found is None else int(found.size)
 
 
-def _bits(tensor: Tensor) -> Bits:
+def _patterns(tensor: Tensor) -> Bits | None:
+    """Return the distinct bit patterns of a tensor, None if there are more than 256."""
+    found = _bits(tensor.piece((slice(0, 0),) if tensor.shape else ()))
+    for window in windows(tensor.shape):
+        bits = _bits(tensor.piece(window))
+        for part in (bits[:_SAMPLE], bits[_SAMPLE:]):
+            found = np.unique(np.concatenate([found, np.unique(part)]))
+            if found.size > MAX_SYMBOLS:
+                return None
+    return found
+
+
+def _bits(data: Array) -> Bits:
     """Return the elements' bits as a vector: unsigned integers, or 16 bytes for complex128."""
-    width = WIDTH[tensor.dtype]
+    width = data.dtype.itemsize
     kind = f"<u{width}" if width <= 8 else f"V{width}"
-    return np.ascontiguousarray(tensor.data).reshape(-1).view(kind)
+    return np.ascontiguousarray(data).reshape(-1).view(kind)
 
 
-def _count(bits: Bits) -> int:
-    return int(np.unique(bits).size)
-
-
-def _sort_keys(bits: Bits, dtype: DType) -> tuple[Bits, Callable[[Bits], Bits]]:
-    """Return keys that sort as the numbers do, and what turns keys into bits again."""
+def _sort_keys(bits: Bits, dtype: DType) -> Bits:
+    """Return keys that sort as the numbers do."""
     if dtype not in _SIGNED | _FLOATS:
-        return bits, lambda keys: keys
+        return bits
     top = bits.dtype.type(1 << (8 * bits.dtype.itemsize - 1))
-    if dtype in _SIGNED:
-        return bits ^ top, lambda keys: keys ^ top
-    keys = np.where(bits & top, ~bits, bits | top)
-    return keys, lambda keys: np.where(keys & top, keys ^ top, ~keys)
+    flipped: Bits = bits ^ top
+    return flipped if dtype in _SIGNED else np.where(bits & top, ~bits, flipped)
+
+
+def _from_keys(keys: Bits, dtype: DType) -> Bits:
+    """Return the bits that `_sort_keys` made keys of."""
+    if dtype not in _SIGNED | _FLOATS:
+        return keys
+    top = keys.dtype.type(1 << (8 * keys.dtype.itemsize - 1))
+    flipped: Bits = keys ^ top
+    return flipped if dtype in _SIGNED else np.where(keys & top, flipped, ~keys)

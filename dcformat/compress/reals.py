@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dcformat.ids import NUMPY, DType
-from dcformat.model import Array, Tensor
+from dcformat.model import Array
 
 F64 = npt.NDArray[np.float64]
 
@@ -31,13 +31,3 @@ def as_type(values: F64, dtype: DType) -> Array:
         return np.asarray(values, NUMPY[dtype])
     bits = values.astype(np.float32).view(np.uint32).astype(np.uint64)
     return np.asarray((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16, NUMPY[dtype])
-
-
-def zero_share(tensor: Tensor) -> float:
-    """Return which part of the elements is exactly zero (0 for a tensor without elements)."""
-    if tensor.data.size == 0:
-        return 0.0
-    data = tensor.data
-    if tensor.dtype is DType.BFLOAT16:
-        data = np.bitwise_and(data, 0x7FFF)  # -0.0 is zero too
-    return 1.0 - np.count_nonzero(data) / data.size

@@ -16,7 +16,7 @@ from dcformat.coded import (
     same_bits,
 )
 from dcformat.ids import Meta
-from dcformat.model import Array, Model, Tensor, Use
+from dcformat.model import Model, Tensor, Use, Window, windows
 
 from .reals import REALS, reals_of
 from .recipe import Recipe, recipe_from_json
@@ -64,10 +64,10 @@ def _line(tensor: Tensor, use: Use | None, coded: CodedTensor, recipe: Recipe) -
         tensor.name,
         use.op if use is not None else "",
         use.role if use is not None else "other",
-        int(tensor.data.size),
+        tensor.size,
         _done(coded),
         reason,
-        0.0 if coded.exact else largest_error(tensor, expand_tensor(coded)),
+        0.0 if coded.exact else largest_error(tensor, coded),
     )
 
 
@@ -86,11 +86,16 @@ def _done(coded: CodedTensor) -> str:
     return f"codebook of {values.levels.size}, {values.level.name.lower()} levels"
 
 
-def largest_error(tensor: Tensor, back: Array) -> float:
-    """Return max|w - back| in float64; infinity where only one side is a number."""
-    if same_bits(tensor.data, back) or tensor.dtype not in REALS:
+def largest_error(tensor: Tensor, coded: CodedTensor) -> float:
+    """Return max|w - expanded| in float64; infinity where only one side is a number."""
+    return max((_error(tensor, coded, window) for window in windows(tensor.shape)), default=0.0)
+
+
+def _error(tensor: Tensor, coded: CodedTensor, window: Window) -> float:
+    data, back = tensor.piece(window), expand_tensor(coded, window)
+    if same_bits(data, back) or tensor.dtype not in REALS:
         return 0.0
-    wanted, got = reals_of(tensor.data, tensor.dtype), reals_of(back, tensor.dtype)
+    wanted, got = reals_of(data, tensor.dtype), reals_of(back, tensor.dtype)
     with np.errstate(invalid="ignore"):  # infinity minus itself
         wrong = np.abs(wanted - got)
     return float(np.where(np.isnan(wrong), np.inf, wrong).max(initial=0.0))

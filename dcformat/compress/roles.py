@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from dcformat.ids import WIDTH, DType
-from dcformat.model import Tensor, Use
+from dcformat.model import Tensor, Use, windows
 
 from .exact import count_distinct
-from .reals import REALS, reals_of, zero_share
+from .reals import REALS, reals_of
 from .recipe import Settings
 
 #: A weight tensor with at least this share of zeros was pruned by someone who meant it.
@@ -59,24 +59,37 @@ def _wish(tensor: Tensor, settings: Settings) -> str:
     """Say why the recipe leaves a weight alone, "" if it does not."""
     if settings.method == "exact":
         return "the recipe says exact"
-    if tensor.data.size < max(settings.min_elements, 1):
+    if tensor.size < max(settings.min_elements, 1):
         return f"fewer than {max(settings.min_elements, 1)} elements"
     return ""
 
 
 def _content(tensor: Tensor, settings: Settings) -> str:
     """Say why these numbers stay, "" if they need not."""
-    reals = reals_of(tensor.data, tensor.dtype)
-    if not np.all(np.isfinite(reals)):
+    finite, largest, zeros = _look(tensor)
+    if not finite:
         return "holds NaN or infinity"
-    if tensor.dtype is DType.DOUBLE and np.abs(reals).max() > np.finfo(np.float32).max:
+    if tensor.dtype is DType.DOUBLE and largest > float(np.finfo(np.float32).max):
         return "beyond float32"
     if settings.requantize:
         return ""
     found = count_distinct(tensor)
-    if found == tensor.data.size:
+    if found == tensor.size:
         return f"small: {found} elements"
     if found is not None:
         return f"{found} distinct values already"
-    zeros = zero_share(tensor)
-    return f"pruned already: {zeros:.0%} zeros" if zeros >= PRUNED else ""
+    share = zeros / tensor.size
+    return f"pruned already: {share:.0%} zeros" if share >= PRUNED else ""
+
+
+def _look(tensor: Tensor) -> tuple[bool, float, int]:
+    """Tell whether all elements are finite; return the largest magnitude and the zeros."""
+    largest, zeros = 0.0, 0
+    for window in windows(tensor.shape):
+        reals = reals_of(tensor.piece(window), tensor.dtype)
+        peak = float(np.abs(reals).max(initial=0.0))
+        if not np.isfinite(peak):  # of NaN too
+            return False, peak, 0
+        largest = max(largest, peak)
+        zeros += reals.size - int(np.count_nonzero(reals))
+    return True, largest, zeros

@@ -177,9 +177,9 @@ def test_a_pattern_that_matches_no_tensor_is_an_error() -> None:
 def test_progress_names_each_tensor_and_the_end() -> None:
     seen: list[tuple[str, int, int]] = []
     compress(model(), preset_recipe("int8"), progress=lambda *step: seen.append(step))
-    assert seen[0] == ("conv.weight", 0, 6)
+    assert seen[0] == ("conv.weight", 1, 6)
     assert seen[-1] == ("", 6, 6)
-    assert [done for _, done, _ in seen] == list(range(7))
+    assert [done for _, done, _ in seen] == [1, 2, 3, 4, 5, 6, 6]
 
 
 def test_empty_and_scalar_tensors_pass() -> None:

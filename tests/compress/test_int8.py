@@ -9,7 +9,7 @@ from nets import CONV, DENSE, LSTM, bfloat16, tensor, weights
 
 from dcformat.coded import Affine, CodedTensor, expand_tensor
 from dcformat.compress import Settings, compress_tensor
-from dcformat.compress.int8 import quantize_int8
+from dcformat.compress.int8 import I8, quantize_int8
 from dcformat.compress.reals import reals_of
 from dcformat.ids import DType
 from dcformat.model import Use
@@ -22,6 +22,13 @@ def plain_per_channel(data: F64, axis: int) -> F64:
     others = tuple(i for i in range(data.ndim) if i != axis)
     scale = np.abs(data).max(axis=others, keepdims=True) / 127
     return np.asarray(np.rint(data / scale) * scale)
+
+
+def quantize(weights: F64, axis: int | None) -> tuple[I8, Affine]:
+    """Return all numbers at once."""
+    numbers = np.zeros(weights.shape, np.int8)
+    affine = quantize_int8(lambda w: weights[w], weights.shape, axis, numbers.__setitem__)
+    return numbers, affine
 
 
 def squared(wrong: F64) -> float:
@@ -54,7 +61,7 @@ def test_error_is_that_of_plain_rounding_per_channel(shape: tuple[int, ...], use
 
 def test_each_error_is_at_most_half_a_step() -> None:
     data = weights(16, 40).astype(np.float64)
-    numbers, affine = quantize_int8(data, 0)
+    numbers, affine = quantize(data, 0)
     scale = affine.scale.astype(np.float64)[:, None]
     assert np.all(np.abs(data - numbers * scale) <= scale * 0.50001)
     assert np.array_equal(np.abs(numbers.astype(int)).max(axis=1), np.full(16, 127))
@@ -63,27 +70,27 @@ def test_each_error_is_at_most_half_a_step() -> None:
 def test_a_channel_of_zeros_has_scale_one() -> None:
     data = weights(4, 100).astype(np.float64)
     data[2] = 0
-    numbers, affine = quantize_int8(data, 0)
+    numbers, affine = quantize(data, 0)
     assert affine.scale[2] == 1
     assert not numbers[2].any()
 
 
 def test_one_scale_serves_where_no_channel_loses_by_it() -> None:
     row = weights(1, 300).astype(np.float64)
-    _, affine = quantize_int8(np.repeat(row, 3, axis=0), 0)
+    _, affine = quantize(np.repeat(row, 3, axis=0), 0)
     assert affine.axis is None
     assert affine.scale.shape == ()
-    _, quiet = quantize_int8(np.concatenate([row, row / 2]), 0)
+    _, quiet = quantize(np.concatenate([row, row / 2]), 0)
     assert quiet.axis == 0
 
 
 def test_without_an_axis_there_is_one_scale() -> None:
-    _, affine = quantize_int8(weights(8, 90).astype(np.float64), None)
+    _, affine = quantize(weights(8, 90).astype(np.float64), None)
     assert (affine.axis, affine.scale.shape, affine.zero_point.shape) == (None, (), ())
 
 
 def test_values_too_small_for_a_float32_scale_become_zero() -> None:
-    numbers, affine = quantize_int8(np.full((1, 300), 1e-44), 0)
+    numbers, affine = quantize(np.full((1, 300), 1e-44), 0)
     assert affine.scale.item() == np.finfo(np.float32).tiny
     assert not numbers.any()
 
