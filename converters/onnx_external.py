@@ -70,7 +70,7 @@ class ExternalFiles:
             raise ConvertError(f"tensors overlap in {file.shown}")
 
     def _resolve(self, location: str) -> Path:
-        reason = _refusal(location)
+        reason = refusal(location)
         if reason:
             raise ConvertError(f"external data {_shown(location)} {reason}")
         folder = self.folder.resolve()
@@ -87,7 +87,8 @@ class ExternalFiles:
         return path
 
 
-def _refusal(location: str) -> str:
+def refusal(location: str) -> str:
+    """Say why a model may not refer to `location`; empty where it may."""
     if not location:
         return "has no location"
     windows = PureWindowsPath(location)

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from itertools import pairwise
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, Union
 
 from dcformat.errors import ConvertError, CorruptError
 from dcformat.ids import MAX_TENSORS
@@ -27,6 +27,10 @@ DATA_FIELDS = frozenset({4, 5, 7, 9, 10, 11})
 SEGMENT, STRING_DATA, EXTERNAL_DATA, DATA_LOCATION = 3, 6, 13, 14
 _KEPT_FIELDS = DATA_FIELDS | {SEGMENT, STRING_DATA, EXTERNAL_DATA, DATA_LOCATION}
 _MAX_KEPT = 32
+
+#: Numbers of the fields that hold an initializer, or an attribute's tensors: not sparse ones.
+DENSE_STEPS = frozenset({5, 10})
+_TRAINING = 20
 
 _HEAD = 20  # bytes of a tag and a number, at most
 
@@ -57,7 +61,7 @@ class Kind(Enum):
 
 
 _REPEATED = {
-    Kind.MODEL: {20: Kind.TRAINING, 25: Kind.FUNCTION},
+    Kind.MODEL: {_TRAINING: Kind.TRAINING, 25: Kind.FUNCTION},
     Kind.GRAPH: {1: Kind.NODE, 5: Kind.TENSOR, 15: Kind.SPARSE},
     Kind.NODE: {5: Kind.ATTRIBUTE},
     Kind.ATTRIBUTE: {10: Kind.TENSOR, 11: Kind.GRAPH, 23: Kind.SPARSE},
@@ -314,31 +318,55 @@ def _splice(
     return size + len(source) - last
 
 
-def fill(skeleton: bytes, holes: Sequence[tuple[int, int, bytes]]) -> bytes:
-    """Return `skeleton` with fields inserted: the inverse of `cut`.
+#: Bytes of what `weave` gives, or the number of a change.
+Piece = Union[bytes, memoryview, int]
 
-    A hole is (position, field number, payload); positions ascend, each between two fields of a
-    TensorProto, one a tensor. Raises CorruptError where that is not so, ConvertError where the
-    result would be larger than a protobuf message can be.
+
+class Change(NamedTuple):
+    """Put `head` and then `size` bytes into a tensor at `position`; take the fields `drop` out."""
+
+    tensor: int
+    position: int
+    head: bytes
+    size: int
+    drop: tuple[Field, ...] = ()
+
+
+def weave(skeleton: bytes, found: Scan, changes: Sequence[Change]) -> list[Piece]:
+    """Return what `skeleton` is with some changes, in pieces: the inverse of `cut`.
+
+    A piece is bytes, or the number of a change whose `size` bytes stand there. Positions are in
+    order, as from `holders`. Raises ConvertError where all would be larger than a protobuf message
+    can be.
     """
-    found = scan_skeleton(skeleton)
     delta: dict[int, int] = {}
-    edits: list[tuple[int, int, bytes]] = []
-    for tensor, (position, number, payload) in zip(
-        holders(skeleton, found, [h[0] for h in holes]), holes, strict=True
-    ):
-        head = varint(number << 3 | BYTES) + varint(len(payload))
-        edits += [(position, position, head), (position, position, payload)]
-        delta[found.tensors[tensor].message] = len(head) + len(payload)
-    lengths = _relength(found.messages, delta)
+    edits: list[tuple[int, int, Piece]] = []
+    for number, change in enumerate(changes):
+        place = change.position
+        edits += [(place, place, change.head), (place, place, number)]
+        edits += [(f.start, f.end, b"") for f in change.drop]
+        gone = sum(f.end - f.start for f in change.drop)
+        delta[found.tensors[change.tensor].message] = len(change.head) + change.size - gone
+    edits += _relength(found.messages, delta)
     total = len(skeleton) + delta.get(-1, 0)
     if total > MAX_BYTES:
         raise ConvertError(f"would take {total} bytes, and an ONNX file holds at most 2 GiB")
     # Stable, so that a payload stays behind its head; no prefix stands at a hole's position.
-    ordered = sorted([*lengths, *edits], key=lambda edit: edit[0])
-    pieces: list[bytes] = []
-    _splice(skeleton, ordered, pieces, (), [])
-    return b"".join(pieces)
+    edits.sort(key=lambda edit: edit[:1])
+    view = memoryview(skeleton)
+    pieces: list[Piece] = []
+    last = 0
+    for start, end, new in edits:
+        pieces += [view[last:start], new]
+        last = end
+    return [*pieces, view[last:]]
+
+
+def in_training(path: Path) -> bool:
+    """Tell whether a message is part of the training information."""
+    while path[0]:
+        path = path[0]
+    return bool(path[1][0] == _TRAINING)
 
 
 def scan_skeleton(skeleton: bytes) -> Scan:

@@ -44,8 +44,16 @@ def read(path: str | Path, format: str | None = None) -> Model:
 
 
 def write(model: Model, path: str | Path, format: str | None = None, **options: Any) -> None:
-    """Write a model in a foreign format, by suffix or as `format`, whole or not at all."""
-    formats.writer_for(Path(path), format).write(model, Path(path), **options)
+    """Write a model in a foreign format, by suffix or as `format`, whole or not at all.
+
+    Of `options` ONNX has `external`: the numbers stand in a second file, named as the first one and
+    `.data`. A model above 2 GiB can only be written so. Raises ConvertError.
+    """
+    writer = formats.writer_for(Path(path), format)
+    for name in options:
+        if name not in writer.options:
+            raise ConvertError(f"writing {writer.format} has no option {name!r}", place=str(path))
+    writer.write(model, Path(path), **options)
 
 
 def compress(

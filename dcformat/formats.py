@@ -32,11 +32,12 @@ class Reader:
 
 @dataclass(frozen=True)
 class Writer:
-    """`write(model, path)` writes the whole file or nothing; options are the format's own."""
+    """`write(model, path)` writes the whole file or nothing; `options` are names of its own."""
 
     format: str
     suffixes: tuple[str, ...]
     write: Callable[..., None]
+    options: tuple[str, ...] = ()
 
 
 Kind = TypeVar("Kind", Reader, Writer)

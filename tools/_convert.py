@@ -12,7 +12,7 @@ import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dcformat import api, formats
+from dcformat import api
 from dcformat.coded import CodedModel, expand
 from dcformat.compress import Line, Recipe, compress, report
 from dcformat.encode import Settings, encode_to
@@ -126,10 +126,11 @@ def _from_dcf(job: Job, file: File, wishes: Wishes, tick: Tick) -> Outcome:
 
 def _write_foreign(job: Job, model: Model, source: int) -> Outcome:
     with tempfile.TemporaryDirectory(prefix="dcformat-") as name, output_folder(job):
-        plain = job.output != STANDARD and not _is_special(job.output)
+        plain = job.output != STANDARD and not is_special(job.output)
         path = Path(job.output) if plain else Path(name) / f"output.{job.output_format}"
-        formats.writer_for(path, job.output_format).write(model, path)
-        stored = path.stat().st_size
+        options = {"external": True} if job.external else {}
+        api.write(model, path, job.output_format, **options)
+        stored = sum(Path(one).stat().st_size for one in (job.outputs if plain else [path]))
         if not plain:
             _pour(path, job.output)
     return Outcome(
@@ -143,7 +144,7 @@ def _write_foreign(job: Job, model: Model, source: int) -> Outcome:
     )
 
 
-def _is_special(path: str) -> bool:
+def is_special(path: str) -> bool:
     """Tell whether `path` is there and is no ordinary file: a pipe or a device."""
     return Path(path).exists() and not Path(path).is_file()
 

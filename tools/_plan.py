@@ -9,7 +9,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -28,7 +28,8 @@ STANDARD = "-"
 class Job:
     """One file to make: paths as the user wrote them, `-` for the standard streams.
 
-    `in_folder` says that the output's folder was asked for and is made if need be.
+    `in_folder` says that the output's folder was asked for and is made if need be; `external` that
+    the numbers are to stand in a second file.
     """
 
     source: str
@@ -36,10 +37,22 @@ class Job:
     source_format: str
     output_format: str
     in_folder: bool = False
+    external: bool = False
+
+    @property
+    def outputs(self) -> list[str]:
+        """Paths of the files that are made; none for standard output."""
+        if self.output == STANDARD:
+            return []
+        return [self.output, f"{self.output}.data"] if self.external else [self.output]
 
 
 def plan(
-    inputs: Sequence[str], output: str, source_format: str | None, output_format: str | None
+    inputs: Sequence[str],
+    output: str,
+    source_format: str | None,
+    output_format: str | None,
+    external: bool = False,
 ) -> list[Job]:
     """Return one job an input.
 
@@ -51,7 +64,8 @@ def plan(
     folder = output.endswith(("/", "\\")) or (output != STANDARD and Path(output).is_dir())
     if len(inputs) > 1 and not folder:
         raise click.UsageError(f"several inputs need a folder: -o {safe_name(output)}/")
-    jobs = [_job(one, output, folder, source_format, output_format) for one in inputs]
+    made = [_job(one, output, folder, source_format, output_format) for one in inputs]
+    jobs = [replace(job, external=external) for job in made]
     _check_apart(jobs)
     return jobs
 
@@ -96,20 +110,23 @@ def _starts_with_magic(path: str) -> bool:
         return False
 
 
+def takes_external(job: Job) -> bool:
+    """Tell whether the foreign format of the output can have its numbers in a second file."""
+    return "external" in formats.writer_for(Path(job.output), job.output_format).options
+
+
 def _check_apart(jobs: Sequence[Job]) -> None:
     """No output is an input, and no two outputs are one file."""
     inputs = {_resolved(job.source) for job in jobs if job.source != STANDARD}
     made: dict[Path, str] = {}
-    for job in jobs:
-        if job.output == STANDARD:
-            continue
-        place = _resolved(job.output)
+    for source, output in ((job.source, output) for job in jobs for output in job.outputs):
+        place = _resolved(output)
         if place in inputs:
-            raise ConvertError("the output would replace an input", place=job.output)
+            raise ConvertError("the output would replace an input", place=output)
         if place in made:
-            both = f"both {made[place]} and {job.source} would be written here"
-            raise ConvertError(both, place=job.output)
-        made[place] = job.source
+            both = f"both {made[place]} and {source} would be written here"
+            raise ConvertError(both, place=output)
+        made[place] = source
 
 
 def _resolved(path: str) -> Path:

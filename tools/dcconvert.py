@@ -12,7 +12,7 @@ With --json, one object on standard output (on standard error where that carries
                 "error": "reason",        only with status error; then nothing below is there
                 "tensors": 24,            tensors in the output
                 "layers": 12,             nodes with weights; null where the input does not tell
-                "stored_bytes": 12345,    size of the output
+                "stored_bytes": 12345,    size of the output, external data included
                 "weight_bytes": 49380,    the tensors, as the source's types pack them
                 "source_bytes": 50001,    size of the input, external data included
                 "weight_ratio": 4.0,      weight_bytes / stored_bytes
@@ -41,8 +41,8 @@ from dcformat.compress import Recipe, preset_recipe, read_recipe, with_settings
 from dcformat.compress.recipe import PRESETS, QUANTIZERS, TARGETS
 from dcformat.errors import ConvertError
 from dcformat.tools import _terminal as terminal
-from dcformat.tools._convert import Outcome, Wishes, convert
-from dcformat.tools._plan import DCF, STANDARD, Job, check_formats, plan
+from dcformat.tools._convert import Outcome, Wishes, convert, is_special
+from dcformat.tools._plan import DCF, STANDARD, Job, check_formats, plan, takes_external
 from dcformat.tools._summary import as_json, describe_recipe, is_lossy, show
 from dcformat.tools._terminal import Talk
 
@@ -73,6 +73,7 @@ _DCF_OPTIONS = ("target", "prefer", "row_access", "no_names", "no_graph")
 @click.option("--recipe", metavar="FILE.toml", help="Settings for all layers and for single ones.")
 @click.option("--no-names", is_flag=True, help="Leave the names of tensors out; keep hashes.")
 @click.option("--no-graph", is_flag=True, help="Leave the graph out.")
+@click.option("--external", is_flag=True, help="Put numbers beside the .onnx, in OUTPUT.data.")
 @click.option("--jobs", type=click.IntRange(1, 256), default=1, help="Threads; same bytes.")
 @click.option("--json", is_flag=True, help="Print JSON, as pydoc dcformat.tools.dcconvert.")
 @click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
@@ -86,7 +87,8 @@ def main(ctx: click.Context, /, inputs: tuple[str, ...], **options: Any) -> int:
     is lossy; lossless keeps every bit. A .dcf that is written again is never quantized again.
     """
     check_formats(options["source_format"], options["output_format"])
-    jobs = plan(inputs, options["output"], options["source_format"], options["output_format"])
+    kinds = options["source_format"], options["output_format"]
+    jobs = plan(inputs, options["output"], *kinds, options["external"])
     _check_options(ctx, jobs)
     talk = Talk(
         "dcconvert",
@@ -170,8 +172,19 @@ def _check_options(ctx: click.Context, jobs: list[Job]) -> None:
         _refuse(
             given, _LOSSY_OPTIONS, "changes weights, and those of a .dcf are never quantized again"
         )
+    if any(job.external for job in jobs):
+        _check_external(jobs)
     if sys.stdout.isatty() and any(job.output == STANDARD for job in jobs):
         raise click.UsageError("standard output is a terminal: send it to a file or a pipe")
+
+
+def _check_external(jobs: list[Job]) -> None:
+    """Refuse --external where the output's format has no such option, or no place beside it."""
+    for job in jobs:
+        if job.output_format == DCF or not takes_external(job):
+            raise click.UsageError("--external is for writing .onnx")
+        if job.output == STANDARD or is_special(job.output):
+            raise click.UsageError("--external makes two files: -o wants the name of a file")
 
 
 def _refuse(given: list[str], options: tuple[str, ...], why: str) -> None:

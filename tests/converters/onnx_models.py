@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from dcformat.converters import onnx_data as data
-from dcformat.converters import read_onnx
+from dcformat.converters import read_onnx, write_onnx
 from dcformat.converters.onnx_wire import varint
 from dcformat.ids import BITS, NUMPY, WIDTH, DType
 from dcformat.model import Array, Model, Use
@@ -113,6 +114,13 @@ def read_proto(model: Any, folder: Path) -> Model:
     path = folder / "m.onnx"
     path.write_bytes(model.SerializeToString())
     return read_onnx.read(path)
+
+
+def serialized(model: Model) -> bytes:
+    """Return the bytes of the ONNX file for `model`."""
+    with TemporaryDirectory() as folder:
+        write_onnx.write(model, Path(folder) / "m.onnx")
+        return (Path(folder) / "m.onnx").read_bytes()
 
 
 def read_nodes(nodes: list[Any], initializers: list[Any], folder: Path) -> Model:

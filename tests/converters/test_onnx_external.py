@@ -8,10 +8,9 @@ from typing import Any
 
 import onnx
 import pytest
-from onnx_models import graph, model_of, numbers, raw_tensor
+from onnx_models import graph, model_of, numbers, raw_tensor, serialized
 
 from dcformat.converters import read_onnx
-from dcformat.converters.write_onnx import serialized
 from dcformat.errors import ConvertError
 from dcformat.model import Model
 

@@ -21,6 +21,7 @@ from onnx_models import (
     model_of,
     numbers,
     raw_tensor,
+    serialized,
     tensor,
     write_large,
 )
@@ -29,7 +30,6 @@ from dcformat.converters import onnx_files, onnx_lazy, onnx_lift, read_onnx
 from dcformat.converters.onnx_data import RAW_DATA, encode
 from dcformat.converters.onnx_files import FileBytes, look_at
 from dcformat.converters.onnx_wire import varint
-from dcformat.converters.write_onnx import serialized
 from dcformat.errors import ConvertError
 from dcformat.ids import NUMPY, DType
 from dcformat.model import LazyTensor, Model, Tensor, Window
@@ -326,29 +326,70 @@ def test_bytes_of_a_file_are_sliced_as_bytes_are(tmp_path: Path) -> None:
 _MEASURE = """
 import resource, sys
 from pathlib import Path
-from dcformat.converters import read_onnx, write_onnx
+from dcformat.converters import onnx_numbers, read_onnx, write_onnx
+onnx_numbers._PIECE = 1 << 22
 peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 before = peak()
 model = read_onnx.read(Path(sys.argv[1]))
 (tensor,) = model.tensors
 tensor.piece((slice(100, 200),))
+if len(sys.argv) > 2:
+    write_onnx.write(model, Path(sys.argv[2]), external=sys.argv[3:] == ["external"])
 print(tensor.shape[0], model.source.file_bytes, peak() - before)
 """
 
 
-def growth(path: Path) -> tuple[int, int, int]:
-    """Return elements, file bytes, and by how much the memory grows that reading `path` takes."""
-    child = subprocess.run(
-        [sys.executable, "-c", _MEASURE, str(path)], capture_output=True, text=True, check=True
-    )
+def growth(*arguments: object) -> tuple[int, int, int]:
+    """Return elements, file bytes, and by how much memory grows that reading and writing take.
+
+    `arguments` are the path of the model, that of the output if it is to be written, "external".
+    """
+    line = [sys.executable, "-c", _MEASURE, *map(str, arguments)]
+    child = subprocess.run(line, capture_output=True, text=True, check=True)
     elements, size, grown = map(int, child.stdout.split())
     return elements, size, grown
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="sparse files, and ru_maxrss in KiB")
+linux = pytest.mark.skipif(sys.platform != "linux", reason="sparse files, and ru_maxrss in KiB")
+
+
+@linux
 def test_reading_takes_little_memory_whatever_the_file_has(tmp_path: Path) -> None:
-    write_large(tmp_path / "m.onnx", 300 << 20)
+    write_large(tmp_path / "m.onnx", 100 << 20)
     elements, size, grown = growth(tmp_path / "m.onnx")
-    assert elements == 300 << 20
+    assert elements == 100 << 20
     assert size == (tmp_path / "m.onnx").stat().st_size
     assert grown < 16 << 20
+
+
+@linux
+@pytest.mark.parametrize("external", [[], ["external"]])
+def test_writing_takes_little_memory_too(tmp_path: Path, external: list[str]) -> None:
+    write_large(tmp_path / "m.onnx", 100 << 20)
+    grown = growth(tmp_path / "m.onnx", tmp_path / "out.onnx", *external)[2]
+    assert grown < 40 << 20
+    made = tmp_path / ("out.onnx.data" if external else "out.onnx")
+    assert made.stat().st_size - (100 << 20) in range(200)
+    made.unlink()
+
+
+@linux
+@pytest.mark.slow
+def test_a_file_at_the_limit_of_protobuf_is_read_and_one_above_is_not(tmp_path: Path) -> None:
+    path, limit = tmp_path / "m.onnx", (1 << 31) - 1
+    write_large(path, 1 << 20)
+    frame = path.stat().st_size - (1 << 20)
+    write_large(path, limit - frame - 100)
+    left = limit - path.stat().st_size
+    write_large(path, limit - frame - 100, head=left)
+    while path.stat().st_size > limit:  # lengths may take a byte more
+        left -= 1
+        write_large(path, limit - frame - 100, head=left)
+    assert path.stat().st_size == limit
+    elements, size, grown = growth(path)
+    assert (elements, size) == (limit - frame - 100, limit)
+    assert grown < 16 << 20
+    write_large(path, limit - frame - 100, head=left + 1)
+    assert path.stat().st_size == limit + 1
+    with pytest.raises(ConvertError, match="a protobuf message ends at 2 GiB"):
+        read_onnx.read(path)

@@ -37,6 +37,20 @@ def cut_all(source: bytes) -> tuple[bytes, Holes]:
     return skeleton, holes
 
 
+def fill(skeleton: bytes, holes: Holes) -> bytes:
+    """Put payloads (position, field, bytes) back: the inverse of `cut_all`."""
+    found = wire.scan_skeleton(skeleton)
+    owners = wire.holders(skeleton, found, [position for position, _, _ in holes])
+    changes = [
+        wire.Change(
+            owner, position, message(number, payload)[: -len(payload) or None], len(payload)
+        )
+        for owner, (position, number, payload) in zip(owners, holes, strict=True)
+    ]
+    pieces = wire.weave(skeleton, found, changes)
+    return b"".join(holes[p][2] if isinstance(p, int) else bytes(p) for p in pieces)
+
+
 @pytest.mark.realdata
 @pytest.mark.parametrize("name", REAL_MODELS)
 def test_every_real_model_is_filled_back_byte_for_byte(data_dir: Path, name: str) -> None:
@@ -45,7 +59,7 @@ def test_every_real_model_is_filled_back_byte_for_byte(data_dir: Path, name: str
     removed = sum(len(message(number, payload)) for _, number, payload in holes)
     assert len(source) - len(skeleton) >= removed
     assert onnx.ModelProto.FromString(skeleton).HasField("graph")
-    assert wire.fill(skeleton, holes) == source
+    assert fill(skeleton, holes) == source
 
 
 # One tensor in one graph, by hand.
@@ -68,12 +82,12 @@ def test_a_cut_leaves_the_rest_and_shorter_lengths() -> None:
 
 
 def test_a_fill_gives_the_source_again() -> None:
-    assert wire.fill(SKELETON, [(8, 9, b"\x11\x22")]) == MODEL
+    assert fill(SKELETON, [(8, 9, b"\x11\x22")]) == MODEL
 
 
 def test_lengths_grow_over_the_limits_of_a_varint() -> None:
     payload = bytes(20000)
-    filled = wire.fill(SKELETON, [(8, 9, payload)])
+    filled = fill(SKELETON, [(8, 9, payload)])
     assert onnx.ModelProto.FromString(filled).graph.initializer[0].raw_data == payload
     assert cut_all(filled) == (SKELETON, [(8, 9, payload)])
 
@@ -92,9 +106,7 @@ def test_lengths_that_are_not_the_shortest_are_read_and_become_so() -> None:
     source = bytes.fromhex("3a 8f 80 00 2a 8c 00") + long_raw
     skeleton, holes = cut_all(source)
     assert skeleton == SKELETON
-    assert onnx.ModelProto.FromString(wire.fill(skeleton, holes)) == onnx.ModelProto.FromString(
-        source
-    )
+    assert onnx.ModelProto.FromString(fill(skeleton, holes)) == onnx.ModelProto.FromString(source)
 
 
 @pytest.mark.parametrize(
@@ -144,17 +156,17 @@ def test_a_tensor_with_thousands_of_data_fields_is_called_crowded() -> None:
 )
 def test_holes_stand_between_fields_of_a_tensor(position: int, reason: str) -> None:
     with pytest.raises(CorruptError, match=reason):
-        wire.fill(SKELETON, [(position, 9, b"")])
+        fill(SKELETON, [(position, 9, b"")])
 
 
 def test_a_tensor_has_one_hole() -> None:
     with pytest.raises(CorruptError, match="no tensor of its own"):
-        wire.fill(SKELETON, [(4, 9, b""), (6, 9, b"")])
+        fill(SKELETON, [(4, 9, b""), (6, 9, b"")])
 
 
 def test_a_skeleton_that_is_no_model_is_corrupt() -> None:
     with pytest.raises(CorruptError, match="not a ModelProto"):
-        wire.fill(b"\x3a\x05", [])
+        fill(b"\x3a\x05", [])
 
 
 @given(st.binary(max_size=60))
@@ -176,4 +188,4 @@ def test_one_changed_byte_is_a_model_or_a_typed_error(data: st.DataObject) -> No
         skeleton, holes = cut_all(bytes(changed))
     except ConvertError:
         return
-    assert len(wire.fill(skeleton, holes)) <= len(changed)
+    assert len(fill(skeleton, holes)) <= len(changed)

@@ -23,6 +23,7 @@ from onnx_models import (
     raw_tensor,
     read_nodes,
     read_proto,
+    serialized,
     tensor,
 )
 
@@ -30,7 +31,6 @@ from dcformat.converters import read_onnx
 from dcformat.converters.onnx_data import encode
 from dcformat.converters.onnx_graph import decode_graph
 from dcformat.converters.onnx_wire import varint
-from dcformat.converters.write_onnx import serialized
 from dcformat.errors import ConvertError, DcfError
 from dcformat.ids import DType, GraphFormat
 from dcformat.model import Model

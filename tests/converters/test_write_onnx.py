@@ -10,11 +10,20 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from onnx_models import EXTERNAL_MODELS, REAL_MODELS, graph, model_of, numbers, read_proto, tensor
+from onnx_models import (
+    EXTERNAL_MODELS,
+    REAL_MODELS,
+    graph,
+    model_of,
+    numbers,
+    read_proto,
+    serialized,
+    tensor,
+)
 
 from dcformat.converters import onnx_wire, read_onnx
 from dcformat.converters.onnx_graph import Hole, decode_graph, encode_graph
-from dcformat.converters.write_onnx import WRITER, serialized
+from dcformat.converters.write_onnx import WRITER
 from dcformat.errors import Code, ConvertError, CorruptError, DcfError, LimitError
 from dcformat.ids import DType
 from dcformat.model import Graph, Model, Tensor
