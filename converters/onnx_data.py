@@ -6,7 +6,6 @@ Sister file: onnx_wire.py. No number passes through a float: elements are bit pa
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -41,8 +40,6 @@ _NAMES = {
     UINT64_DATA: "uint64_data",
 }
 
-_PART = 1 << 20
-
 U8 = npt.NDArray[np.uint8]
 U64 = npt.NDArray[np.uint64]
 
@@ -68,7 +65,7 @@ def decode(field: int, dtype: DType, payload: bytes, elements: int) -> Array:
     if field in (FLOAT_DATA, DOUBLE_DATA, RAW_DATA):
         data = _from_raw(dtype, payload, elements)
     else:
-        data = _from_varints(dtype, payload, elements)
+        data = _from_varints(dtype, _read_varints(payload), elements)
     if dtype is DType.BOOL:
         check_bools(data)
     return data
@@ -104,7 +101,7 @@ def check_bools(data: Array) -> None:
         raise ConvertError("a BOOL is neither 0 nor 1")
 
 
-def unpack(dtype: DType, packed: npt.NDArray[Any], elements: int) -> Array:
+def unpack(dtype: DType, packed: U8, elements: int) -> Array:
     """Widen elements of 4 or 2 bits, lowest bits first, to one byte each."""
     bits = BITS[dtype]
     shifts = np.arange(0, 8, bits, dtype=np.uint8)
@@ -127,44 +124,23 @@ def _pack(dtype: DType, flat: Array) -> U8:
     return np.asarray(np.bitwise_or.reduce(wide.reshape(-1, share) << shifts, axis=1), np.uint8)
 
 
-def _from_varints(dtype: DType, payload: bytes, elements: int) -> Array:
+def _from_varints(dtype: DType, values: U64, elements: int) -> Array:
     """Narrow 64-bit values to elements; ConvertError where one would not widen back to itself."""
     small = BITS[dtype] < 8
-    count = stored_bytes(dtype, elements) if small else elements
-    _check_count(payload, count)
-    narrow = np.empty(count, f"<u{np.dtype(NUMPY[dtype]).itemsize}")
-    done = 0
-    for part in _parts(payload):
-        values = _read_varints(part)
-        piece = values.astype(narrow.dtype)
-        whole = piece if small else _to_varints(dtype, piece.view(NUMPY[dtype]))
-        if not np.array_equal(whole, values):
-            raise ConvertError(f"a number is outside the range of {dtype.name}")
-        narrow[done : done + piece.size] = piece
-        done += piece.size
-    return unpack(dtype, narrow, elements) if small else narrow.view(NUMPY[dtype])
+    check_count(dtype, values.size, elements)
+    width = np.dtype(NUMPY[dtype]).itemsize
+    narrow = values.astype(f"<u{width}")
+    data = unpack(dtype, narrow, elements) if small else narrow.view(NUMPY[dtype])
+    if not np.array_equal(_to_varints(dtype, data), values):
+        raise ConvertError(f"a number is outside the range of {dtype.name}")
+    return data
 
 
-def _check_count(payload: bytes, count: int) -> None:
-    if payload and payload[-1] >= 0x80:
-        raise ConvertError("its data ends inside a number")
-    pieces = (payload[i : i + _PART] for i in range(0, len(payload), _PART))
-    found = sum(int(np.count_nonzero(np.frombuffer(p, np.uint8) < 0x80)) for p in pieces)
-    if found != count:
-        raise ConvertError(f"{found} numbers where its shape needs {count}")
-
-
-def _parts(payload: bytes) -> Iterator[bytes]:
-    """Split a packed varint field between numbers: what is made of a part takes many times it."""
-    start = 0
-    while start < len(payload):
-        end = min(start + _PART, len(payload))
-        while end < len(payload) and payload[end - 1] >= 0x80:
-            end += 1
-            if end - start > _PART + 10:
-                raise ConvertError("a number of its data has more than ten bytes")
-        yield payload[start:end]
-        start = end
+def check_count(dtype: DType, found: int, elements: int) -> None:
+    """Raise ConvertError where `found` numbers of a varint field are not what is needed."""
+    needed = stored_bytes(dtype, elements) if BITS[dtype] < 8 else elements
+    if found != needed:
+        raise ConvertError(f"{found} numbers where its shape needs {needed}")
 
 
 def _to_varints(dtype: DType, flat: Array) -> U64:
@@ -180,6 +156,8 @@ def _read_varints(payload: bytes) -> U64:
     """Return the numbers of a packed varint field, if they are written in the shortest way."""
     data = np.frombuffer(payload, np.uint8)
     ends = np.flatnonzero(data < 0x80)
+    if data.size and (not ends.size or ends[-1] != data.size - 1):
+        raise ConvertError("its data ends inside a number")
     starts = np.concatenate([np.zeros(1, np.int64), ends[:-1] + 1])[: ends.size]
     lengths = ends - starts + 1
     if lengths.size and lengths.max() > 10:

@@ -16,11 +16,12 @@ from dcformat.errors import ConvertError
 from dcformat.ids import BITS, NUMPY, DType
 from dcformat.model import Array, Window
 
-from .onnx_data import check_bools, check_size, decode, stored_bytes, unpack
+from .onnx_data import check_bools, check_count, check_size, decode, stored_bytes, unpack
 from .onnx_files import Stored, read_at, read_into
 
 _CHUNK = 1 << 20  # bytes that are read to keep a part of them
 _GAP = 1 << 13  # bytes that are rather read than skipped by one more call
+_PART = 1 << 16  # numbers of a varint field that are decoded together
 
 Boxes = tuple[slice, ...]  # a slice with start, stop and step for each axis
 
@@ -28,11 +29,18 @@ Boxes = tuple[slice, ...]  # a slice with start, stop and step for each axis
 class Region(Protocol):
     """Where the numbers of a tensor stand: they are read again each time."""
 
+    @property
+    def file(self) -> Stored: ...
+    @property
+    def dtype(self) -> DType: ...
+    @property
+    def dims(self) -> tuple[int, ...]: ...
+
     def check(self) -> None:
         """Raise ConvertError where the numbers cannot be had, or would not come back the same."""
 
-    def read(self, window: Window) -> Array:
-        """Return `data[window]` as a new array; ConvertError where the file has changed."""
+    def fill(self, stream: BinaryIO, first: int, out: Array) -> None:
+        """Fill `out`, 1-D, with the elements from number `first` on."""
 
 
 @dataclass(frozen=True)
@@ -62,16 +70,7 @@ class Packed:
             for first in range(0, prod(self.dims), _CHUNK):
                 self.fill(stream, first, room[: prod(self.dims) - first])
 
-    def read(self, window: Window) -> Array:
-        boxes = _boxes(self.dims, window)
-        out = np.empty([len(range(b.start, b.stop, b.step)) for b in boxes], NUMPY[self.dtype])
-        if out.size:
-            with self.file.open() as stream:
-                _gather(self, stream, 0, self.dims, boxes, out)
-        return out
-
     def fill(self, stream: BinaryIO, first: int, out: Array) -> None:
-        """Fill `out`, 1-D, with the elements from number `first` on."""
         bits = BITS[self.dtype]
         if bits < 8:
             start, stop = first * bits // 8, stored_bytes(self.dtype, first + out.size)
@@ -87,23 +86,42 @@ class Packed:
 
 @dataclass(frozen=True)
 class Varints:
-    """Elements as numbers of different lengths: decoded whole each time, and checked."""
+    """Elements as numbers of different lengths, in parts of _PART numbers.
+
+    Part i stands at bytes `marks[i]` to `marks[i + 1]` of the file.
+    """
 
     file: Stored
-    offset: int
-    size: int
     field: int
     dtype: DType
     dims: tuple[int, ...]
+    marks: tuple[int, ...]
+
+    @property
+    def _each(self) -> int:
+        """Elements of a part: numbers hold a byte of 4- and 2-bit elements."""
+        return _PART * max(1, 8 // BITS[self.dtype])
 
     def check(self) -> None:
-        self.read(())
-
-    def read(self, window: Window) -> Array:
         with self.file.open() as stream:
-            payload = bytes(read_at(stream, self.offset, self.size))
-        data = decode(self.field, self.dtype, payload, prod(self.dims)).reshape(self.dims)
-        return data if window == () else data[window].copy()
+            for number in range(len(self.marks) - 1):
+                self._part(stream, number)
+
+    def fill(self, stream: BinaryIO, first: int, out: Array) -> None:
+        done = 0
+        while done < out.size:
+            number, skip = divmod(first + done, self._each)
+            part = self._part(stream, number)[skip : skip + out.size - done]
+            out[done : done + part.size] = part
+            done += part.size
+
+    def _part(self, stream: BinaryIO, number: int) -> Array:
+        start, stop = self.marks[number : number + 2]
+        if stop - start > 10 * _PART:
+            raise ConvertError("a number of its data has more than ten bytes")
+        payload = bytes(read_at(stream, start, stop - start))
+        elements = min(self._each, prod(self.dims) - number * self._each)
+        return decode(self.field, self.dtype, payload, elements)
 
 
 @dataclass(frozen=True)
@@ -115,9 +133,41 @@ class Reading:
 
     def __call__(self, window: Window) -> Array:
         try:
-            return self.region.read(window)
+            return read(self.region, window)
         except ConvertError as error:
             raise error.at(self.place) from error.__cause__
+
+
+def read(region: Region, window: Window = ()) -> Array:
+    """Return `data[window]` as a new array; ConvertError where the file has changed."""
+    boxes = _boxes(region.dims, window)
+    out = np.empty([len(_numbers(box)) for box in boxes], NUMPY[region.dtype])
+    if out.size:
+        with region.file.open() as stream:
+            _gather(region, stream, 0, region.dims, boxes, out)
+    return out
+
+
+def varints(
+    file: Stored, offset: int, size: int, field: int, dtype: DType, dims: tuple[int, ...]
+) -> Varints:
+    """Return the region of the numbers in `size` bytes; ConvertError where they are too many."""
+    marks = [offset]
+    numbers = 0
+    with file.open() as stream:
+        for start in range(offset, offset + size, _CHUNK):
+            length = min(_CHUNK, offset + size - start)
+            last = np.frombuffer(read_at(stream, start, length), np.uint8)
+            ends = np.flatnonzero(last < 0x80)
+            full = ends[_PART - 1 - numbers % _PART :: _PART]
+            marks += [start + int(end) + 1 for end in full]
+            numbers += ends.size
+    if size and last[-1] >= 0x80:
+        raise ConvertError("its data ends inside a number")
+    check_count(dtype, numbers, prod(dims))
+    if marks[-1] != offset + size:
+        marks.append(offset + size)
+    return Varints(file, field, dtype, dims, tuple(marks))
 
 
 def packed(file: Stored, offset: int, size: int, dtype: DType, dims: tuple[int, ...]) -> Packed:
@@ -134,7 +184,7 @@ def _boxes(dims: tuple[int, ...], window: Window) -> Boxes:
 
 
 def _gather(
-    region: Packed, stream: BinaryIO, first: int, dims: tuple[int, ...], boxes: Boxes, out: Array
+    region: Region, stream: BinaryIO, first: int, dims: tuple[int, ...], boxes: Boxes, out: Array
 ) -> None:
     """Fill `out`, not empty, with the box of an array of `dims` that begins at element `first`."""
     if all(box == slice(0, n, 1) for box, n in zip(boxes[1:], dims[1:], strict=True)) and (
@@ -161,7 +211,7 @@ def _skips(dtype: DType, dims: tuple[int, ...], boxes: Boxes) -> bool:
 
 
 def _sift(
-    region: Packed, stream: BinaryIO, first: int, dims: tuple[int, ...], boxes: Boxes, out: Array
+    region: Region, stream: BinaryIO, first: int, dims: tuple[int, ...], boxes: Boxes, out: Array
 ) -> None:
     """Read whole rows, some at a time, and keep what is wanted."""
     row = prod(dims[1:])

@@ -20,7 +20,7 @@ from . import onnx_wire as wire
 from .onnx_data import DOUBLE_DATA, FLOAT_DATA, RAW_DATA, check_field, stored_bytes
 from .onnx_external import ExternalFiles
 from .onnx_files import Stored
-from .onnx_lazy import Packed, Reading, Region, Varints, packed
+from .onnx_lazy import Packed, Reading, Region, packed, read, varints
 from .onnx_names import names_of
 from .onnx_scopes import Program, Site, follow, text
 
@@ -56,7 +56,7 @@ class Keeper:
         size = stored_bytes(dtype, prod(dims))
         if size <= _AT_ONCE and self.kept + size <= _TOGETHER:
             self.kept += size
-            return Tensor(name, dtype, region.read(()))
+            return Tensor(name, dtype, read(region))
         region.check()
         return LazyTensor(name, dtype, dims, Reading(region, f"{self.place} / tensor {name!r}"))
 
@@ -90,7 +90,7 @@ class Parts:
             if prod(dims) > _SMALL:
                 return None
             _, region = _numbers(self.file, self.spans[site.path], proto)
-            return [int(n) for n in region.read(()).flat]
+            return [int(n) for n in read(region).flat]
         except ConvertError:  # such a tensor stays in the graph, and its note says why
             return None
 
@@ -181,7 +181,7 @@ def _numbers(file: Stored, span: wire.Found, proto: Any) -> tuple[wire.Field, Re
     size = field.end - field.value
     if field.number in (FLOAT_DATA, DOUBLE_DATA, RAW_DATA):
         return field, packed(file, field.value, size, dtype, dims)
-    return field, Varints(file, field.value, size, field.number, dtype, dims)
+    return field, varints(file, field.value, size, field.number, dtype, dims)
 
 
 def _dtype(proto: Any) -> DType:

@@ -7,17 +7,15 @@ is asked for in windows that follow each other in the order of its elements.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from math import prod
 
 import numpy as np
 
 from dcformat.errors import ConvertError, CorruptError
-from dcformat.ids import BITS, NUMPY, WIDTH
-from dcformat.model import Array, Tensor, Window
+from dcformat.ids import BITS, NUMPY
+from dcformat.model import Array, Tensor, Window, windows
 
 from .onnx_data import DOUBLE_DATA, FLOAT_DATA, RAW_DATA, check_field, encode, stored_bytes
 
-_PIECE = 1 << 25  # bytes of numbers in memory; a piece of a .dcf may take its tensor to decode
 _FIXED = frozenset({RAW_DATA, FLOAT_DATA, DOUBLE_DATA})
 
 
@@ -31,7 +29,7 @@ def payload_size(tensor: Tensor, field: int) -> int:
     except ConvertError as error:
         raise CorruptError(f"tensor {tensor.name!r}: {error.message}") from error
     if field in _FIXED:
-        return stored_bytes(tensor.dtype, prod(tensor.shape))
+        return stored_bytes(tensor.dtype, tensor.size)
     return sum(len(piece) for piece in payload(tensor, field))
 
 
@@ -43,7 +41,7 @@ def payload(tensor: Tensor, field: int) -> Iterator[bytes]:
     """
     rest = np.empty(0, NUMPY[tensor.dtype])
     share = max(1, 8 // BITS[tensor.dtype])  # elements that end with a byte
-    for window in windows(tensor.shape, max(share, _PIECE // WIDTH[tensor.dtype])):
+    for window in windows(tensor.shape):
         flat = _flat(tensor, window)
         if rest.size:
             flat = np.concatenate([rest, flat])
@@ -54,22 +52,8 @@ def payload(tensor: Tensor, field: int) -> Iterator[bytes]:
         yield encode(field, tensor.dtype, rest)
 
 
-def windows(dims: tuple[int, ...], limit: int) -> Iterator[Window]:
-    """Yield windows of at most `limit` elements that hold all elements, in their order."""
-    row = prod(dims[1:])
-    if prod(dims) <= limit:
-        yield ()
-    elif row <= limit:
-        for start in range(0, dims[0], limit // row):
-            yield (slice(start, min(start + limit // row, dims[0])),)
-    else:
-        for start in range(dims[0]):
-            for window in windows(dims[1:], limit):
-                yield (slice(start, start + 1), *window)
-
-
 def _flat(tensor: Tensor, window: Window) -> Array:
-    data = tensor.piece(window) if window else tensor.data
+    data = tensor.piece(window)
     wanted = [part.stop - part.start for part in window] + list(tensor.shape[len(window) :])
     if list(data.shape) != wanted:
         raise CorruptError(f"tensor {tensor.name!r} gave {data.shape} where {wanted} was asked for")

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from math import prod
 from pathlib import Path
 from typing import BinaryIO
 
@@ -187,7 +186,7 @@ def _may_leave(path: wire.Path) -> bool:
 
 
 def _raw_size(tensor: Tensor) -> int:
-    return stored_bytes(tensor.dtype, prod(tensor.shape))
+    return stored_bytes(tensor.dtype, tensor.size)
 
 
 WRITER = Writer("onnx", (".onnx",), write, options=("external",))

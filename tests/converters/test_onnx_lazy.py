@@ -32,7 +32,7 @@ from dcformat.converters.onnx_files import FileBytes, look_at
 from dcformat.converters.onnx_wire import varint
 from dcformat.errors import ConvertError
 from dcformat.ids import NUMPY, DType
-from dcformat.model import LazyTensor, Model, Tensor, Window
+from dcformat.model import Array, LazyTensor, Model, Tensor, Window
 
 LARGE = numbers(160, 130)  # more than 64 KiB
 
@@ -90,6 +90,32 @@ def test_every_encoding_is_read_lazily_and_put_back(
     window = (slice(1, 3), slice(5, 0, -2), slice(3, 20))
     assert lifted.piece(window).tobytes() == elements[window].tobytes()
     assert serialized(model) == path.read_bytes()
+
+
+def test_numbers_of_different_lengths_are_decoded_in_parts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = [(-1) ** i * i**4 for i in range(200 * 90)]
+    elements = np.array(values).reshape(200, 90)
+    saved(tmp_path, raw_tensor("t", int(DType.INT64), (200, 90), int64_data=values))
+    sizes: list[int] = []
+    real: Callable[..., Array] = onnx_lazy.decode
+
+    def decode(*arguments: Any) -> Array:
+        sizes.append(arguments[3])
+        return real(*arguments)
+
+    monkeypatch.setattr(onnx_lazy, "decode", decode)
+    monkeypatch.setattr(onnx_lazy, "_CHUNK", 5000)
+    monkeypatch.setattr(onnx_lift, "_AT_ONCE", 0)
+    for part in (1, 7, 90, 1000, 1 << 16):
+        monkeypatch.setattr(onnx_lazy, "_PART", part)
+        (lifted,) = read_onnx.read(tmp_path / "m.onnx").tensors
+        assert np.array_equal(lifted.data, elements)
+        assert np.array_equal(lifted.piece((slice(7, 60, 3), slice(5))), elements[7:60:3, :5])
+        sizes.clear()
+        assert np.array_equal(lifted.piece((slice(100, 101),)), elements[100:101])
+        assert sum(sizes) < 90 + 2 * part
 
 
 @pytest.mark.parametrize("location", ["m.bin", "sub/m.bin"])
@@ -161,7 +187,7 @@ def test_any_window_is_that_of_numpy(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(onnx_lazy, "_CHUNK", sizes[0])
         patch.setattr(onnx_lazy, "_GAP", sizes[1])
-        found = region.read(window)
+        found = onnx_lazy.read(region, window)
     assert found.shape == elements[window].shape
     assert found.tobytes() == elements[window].tobytes()
 
@@ -326,8 +352,7 @@ def test_bytes_of_a_file_are_sliced_as_bytes_are(tmp_path: Path) -> None:
 _MEASURE = """
 import resource, sys
 from pathlib import Path
-from dcformat.converters import onnx_numbers, read_onnx, write_onnx
-onnx_numbers._PIECE = 1 << 22
+from dcformat.converters import read_onnx, write_onnx
 peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 before = peak()
 model = read_onnx.read(Path(sys.argv[1]))

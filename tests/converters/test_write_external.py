@@ -250,22 +250,13 @@ def test_short_numbers_are_counted_as_they_are_written(
 def test_pieces_are_the_payload(
     dtype: DType, field: int, limit: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(onnx_numbers, "_PIECE", limit)
+    monkeypatch.setattr(dcformat.model, "PIECE", limit)
     for dims in [(5, 3, 7), (105,), (1, 105), (105, 1), (1,), ()]:
         elements = np.resize(every_pattern(dtype), dims)
         one = Tensor("t", dtype, elements)
         pieces = list(onnx_numbers.payload(one, field))
         assert b"".join(pieces) == encode(field, dtype, elements)
         assert onnx_numbers.payload_size(one, field) == sum(map(len, pieces))
-
-
-@pytest.mark.parametrize("limit", [1, 2, 3, 10, 24, 100])
-def test_windows_hold_every_element_once_in_order(limit: int) -> None:
-    for dims in [(2, 3, 4), (24,), (1, 1, 24), (4, 6), (), (0, 3), (3, 0)]:
-        data = np.arange(int(np.prod(dims))).reshape(dims)
-        parts = [data[window] for window in onnx_numbers.windows(dims, limit)]
-        assert all(part.size <= limit for part in parts)
-        assert np.concatenate([p.reshape(-1) for p in parts]).tolist() == list(range(data.size))
 
 
 def lazy(asked: list[Window], model: Model) -> Model:
@@ -284,7 +275,7 @@ def lazy(asked: list[Window], model: Model) -> Model:
 def test_a_large_tensor_is_asked_for_in_leading_rows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, external: bool
 ) -> None:
-    monkeypatch.setattr(onnx_numbers, "_PIECE", 60 * 130 * 4)
+    monkeypatch.setattr(dcformat.model, "PIECE", 60 * 130)
     asked: list[Window] = []
     model = two(tmp_path)
     WRITER.write(lazy(asked, model), tmp_path / "out.onnx", external=external)
