@@ -61,7 +61,7 @@ def _container_faults(file: File) -> Iterator[str]:
     if any(e.codec == SectionCodec.ZSTD for e in entries.values()) and not frames_compared(file):
         return
     index = {name: i for i, name in enumerate(file.names)}
-    named = Section.NAMES in entries
+    named = file.opened.container.has(Section.NAMES)
     kept = (Section.RECORDS, Section.TABLES, Section.PAYLOAD, Section.HASHES)
     sections = {s: bytes(file.opened.container.stored(s)) for s in kept}
     if named and Section.HASHES in entries:

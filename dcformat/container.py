@@ -75,6 +75,11 @@ class Container:
             return self.data[:0]
         return self.data[entry.offset : entry.offset + entry.stored_size]
 
+    def has(self, section: int) -> bool:
+        """Tell whether a section is there; a stored one with no bytes is not."""
+        entry = self.entries.get(section)
+        return entry is not None and bool(entry.stored_size or entry.codec)
+
     def check_crc(self, section: int) -> None:
         """Compare the CRC of a section's stored bytes, else CHECKSUM."""
         entry = self.entries.get(section)

@@ -98,7 +98,7 @@ def _table_entries(container: Container) -> list[memoryview]:
         fields.need(offset > before, f"table offset {offset}")
     for offset in offsets:
         fields.need(offset < size, f"table offset {offset}")
-    return [fields.data[a:b] for a, b in zip(offsets, [*offsets[1:], size], strict=True)]
+    return [fields.data[a:b] for a, b in pairwise([*offsets, size])]
 
 
 def _parse_table(entry: memoryview, index: int) -> object:

@@ -52,12 +52,12 @@ class File(Mapping[str, Array]):
         """Names by record; `#<index>` where the file was stripped of names."""
         container = self.opened.container
         count = len(self.opened.records)
-        entry = container.entries.get(Section.NAMES)
-        if entry is not None:
-            if entry.decoded_size > (2 + MAX_NAME_BYTES) * count:
-                raise error_of(Code.LIMIT, f"{entry.decoded_size} bytes of names", "section NAMES")
-            return parse_names(container.content(Section.NAMES), count)
-        return tuple(f"#{i}" for i in range(count))
+        if not container.has(Section.NAMES):
+            return tuple(f"#{i}" for i in range(count))
+        size = container.entries[Section.NAMES].decoded_size
+        if size > (2 + MAX_NAME_BYTES) * count:
+            raise error_of(Code.LIMIT, f"{size} bytes of names", "section NAMES")
+        return parse_names(container.content(Section.NAMES), count)
 
     @cached_property
     def _index(self) -> dict[str, int]:

@@ -141,8 +141,7 @@ def _check_sections(file: File) -> Check:
 
 
 def _check_names(file: File) -> Check:
-    entries = file.opened.container.entries
-    if Section.NAMES not in entries:
+    if not file.opened.container.has(Section.NAMES):
         hashes = len(file.hashes)
         return passed("names", f"left out, {hashes} hashes" if hashes else "left out")
     if file.hashes and file.hashes != tuple(zlib.crc32(name.encode()) for name in file.names):
@@ -241,7 +240,7 @@ def _check_content_id(file: File) -> Check:
     noted = file.metadata.get(Meta.CONTENT_ID)
     if noted is None:
         return skipped("content id", "the file does not state it")
-    if Section.NAMES not in file.opened.container.entries:
+    if not file.opened.container.has(Section.NAMES):
         return skipped("content id", f"{noted.hex()[:16]}, of the names that were left out")
     if content_id(file.coded_model().tensors) != noted:
         return failed("content id", "section META: not the one of the tensors (CHECKSUM)")

@@ -70,7 +70,7 @@ def _pair(file: File, model: Model) -> tuple[list[str], list[_Pair]]:
     Returns what is not in both or has another type or shape, and the pairs.
     """
     coded = file.coded_model().tensors
-    if Section.NAMES in file.opened.container.entries:
+    if file.opened.container.has(Section.NAMES):
         places = {tensor.name: tensor for tensor in coded}
         mine, theirs = {t.name for t in model.tensors}, set(places)
         if mine != theirs:

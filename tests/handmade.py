@@ -77,3 +77,37 @@ def fix_crcs(data: bytes) -> bytes:
     head = zlib.crc32(out[48:size], zlib.crc32(out[:44]))
     struct.pack_into("<I", out, 44, head)
     return bytes(out)
+
+
+Part = tuple[bytearray, bytearray]  #: an entry of the section table, and the section's bytes
+
+
+def taken_apart(data: bytes) -> tuple[bytearray, list[Part]]:
+    """Return the header and the sections, as far as the section table can be followed."""
+    size, count = struct.unpack_from("<HH", data, 12)
+    end = size + 32 * count
+    if not 48 <= size <= 64 or end > len(data):
+        return bytearray(data), []
+    parts = []
+    for at in range(size, end, 32):
+        offset, stored = struct.unpack_from("<QQ", data, at + 8)
+        parts.append((bytearray(data[at : at + 32]), bytearray(data[offset : offset + stored])))
+    return bytearray(data[:size]), parts
+
+
+def joined(header: bytearray, parts: list[Part]) -> bytes:
+    """Return a file of these sections: offsets, sizes and CRCs are made right."""
+    if not parts:
+        return bytes(header)
+    end = len(header) + 32 * len(parts)
+    body = bytearray()
+    for entry, content in parts:
+        pad = -end % (1 << (entry[3] & 15))
+        struct.pack_into("<QQ", entry, 8, end + pad, len(content))
+        if entry[2] == 0:
+            struct.pack_into("<Q", entry, 24, len(content))
+        body += bytes(pad) + content
+        end += pad + len(content)
+    struct.pack_into("<HQ", header, 14, len(parts), end + 8)
+    table = b"".join(entry for entry, _ in parts)
+    return fix_crcs(bytes(header) + table + bytes(body) + bytes(8))

@@ -147,6 +147,7 @@ def _tables() -> Iterator[tuple[str, bytes]]:
     yield "STRUCTURE-first_table_offset", tables(struct.pack("<II", 1, 9) + FLAT)
     yield "STRUCTURE-table_offset_repeated", tables(struct.pack("<III", 2, 12, 12) + FLAT)
     yield "STRUCTURE-table_offset_past_end", tables(struct.pack("<III", 2, 12, 15) + FLAT)
+    yield "OK-count_of_tables_alone", tables(struct.pack("<I", 0))
     yield "STRUCTURE-no_tables_but_bytes", tables(struct.pack("<I", 0) + b"\0")
     for name, entry_bytes in {
         "TRUNCATED-huffman_header": "00 00",

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from handmade import fix_crcs
+from handmade import fix_crcs, joined, taken_apart
 
 import dcformat
 from dcformat import decode, native
 from dcformat.errors import Code, DcfError
 from dcformat.file import File
+from dcformat.ids import Section, SectionCodec
 from dcformat.tools.dcconvert import main
 
 GOOD = (Path(__file__).parent / "vectors" / "valid" / "everything_mcu.dcf").read_bytes()
@@ -94,3 +95,12 @@ def test_stripping_does_not_change_the_content_id(tmp_path: Path) -> None:
         dcformat.save(coded, tmp_path / "x.dcf", target=target, graph=graph)
         ids.add(dcformat.load(tmp_path / "x.dcf").metadata[6])
     assert len(ids) == 1
+
+
+def test_a_stored_section_with_no_bytes_reads_as_a_missing_one() -> None:
+    header, parts = taken_apart(GOOD)
+    names = next(part for part in parts if part[0][0] == Section.NAMES)
+    names[0][2] = SectionCodec.STORED
+    names[1].clear()
+    file = File(joined(header, parts))
+    assert list(file) == [f"#{i}" for i in range(len(file))]

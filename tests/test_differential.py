@@ -4,72 +4,21 @@ from __future__ import annotations
 
 import struct
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
+from comparing import compare
 from handmade import fix_crcs
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dcformat import decode, native
-from dcformat.errors import Code, DcfError
-from dcformat.ids import Coder
+from dcformat import native
+from dcformat.errors import Code
 
 VECTORS = Path(__file__).parent / "vectors"
 SMALL = [p for p in sorted(VECTORS.rglob("*.dcf")) if p.stat().st_size < 3000]
 
 pytestmark = pytest.mark.skipif(not native.AVAILABLE, reason="the C extension is not built")
-
-
-def outcome(decoder: Any, opened: Any, index: int) -> bytes | Code:
-    """Return the numbers of a tensor, or the error."""
-    try:
-        return bytes(decoder.decode_numbers(opened, index).tobytes())
-    except DcfError as error:
-        return error.code
-
-
-def opened_by(decoder: Any, data: bytes) -> tuple[Any, Code]:
-    try:
-        return decoder.open_file(data), Code.OK
-    except DcfError as error:
-        return None, error.code
-
-
-def compare(data: bytes) -> Code:
-    """Fail where the decoders differ; return the error of opening.
-
-    Tensors with the coder ZSTD are left out: the C core answers UNSUPPORTED for them.
-    """
-    mine, my_code = opened_by(decode, data)
-    theirs, their_code = opened_by(native, data)
-    assert my_code == their_code
-    for index in range(len(mine.records) if mine else 0):
-        record = mine.record(index)
-        got = outcome(native, theirs, index)
-        if record.head.coder == Coder.ZSTD and not record.unsupported:
-            assert got == Code.UNSUPPORTED
-        else:
-            assert outcome(decode, mine, index) == got
-            compare_rows(mine, theirs, index)
-    return my_code
-
-
-def compare_rows(mine: Any, theirs: Any, index: int) -> None:
-    """Fail where the decoders differ on some rows of a tensor."""
-    rows = mine.record(index).head.rows
-    for start, stop in ((0, min(rows, 2)), (rows // 2, rows)):
-        assert rows_of(decode, mine, index, start, stop) == rows_of(
-            native, theirs, index, start, stop
-        )
-
-
-def rows_of(decoder: Any, opened: Any, index: int, start: int, stop: int) -> bytes | Code:
-    try:
-        return bytes(decoder.decode_rows(opened, index, start, stop).tobytes())
-    except DcfError as error:
-        return error.code
 
 
 def mutated(data: bytes, rng: np.random.Generator) -> bytes:

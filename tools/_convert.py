@@ -108,7 +108,7 @@ def _from_dcf(job: Job, file: File, wishes: Wishes, tick: Tick) -> Outcome:
     if job.output_format != DCF:
         return _write_foreign(job, expand(coded), file.size)
     file.check_rewritable()
-    if Section.NAMES not in file.opened.container.entries and file.names:
+    if not file.opened.container.has(Section.NAMES) and file.names:
         reason = "its names were left out, and with them what a new file needs"
         raise ConvertError(f"cannot be written again: {reason}", place=job.source)
     stored, sections = _encode(job, coded, wishes.settings(api.recipe_target(coded)), tick)

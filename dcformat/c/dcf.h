@@ -229,7 +229,7 @@ typedef struct dcf_mark {
 typedef struct dcf_model {
     const uint8_t *data;
     size_t size;
-    size_t start[DCF_SECTION_PAYLOAD + 1];  /* of each section, by its id; 0 where missing */
+    size_t start[DCF_SECTION_PAYLOAD + 1];  /* of each section, by its id; 0: missing or empty */
     size_t stored[DCF_SECTION_PAYLOAD + 1]; /* bytes of each section */
     uint32_t zstd;                          /* bit i: section i is compressed */
     uint32_t tensors;                       /* records */

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from handmade import fix_crcs
+from handmade import fix_crcs, joined, taken_apart
 from mutants import large_files, mutants
 
 from dcformat.coded import CodedModel, CodedTensor, Raw
@@ -166,15 +166,26 @@ def test_tensors_are_found_by_name_and_by_hash_and_layers_are_read(tmp_path: Pat
     named = layered()
     stripped = layered(names=False)
     neither = layered(names=False, hashes=False)
+    emptied = with_empty_sections(stripped)
     shift, zero = fixed_section(named) + 4 + 16, fixed_section(named) + 4 + 22
     for files, expected in (
         ((named, stripped), ["find 1 0 0", "layer 0 0 0", "layer 1 -1 0"]),
+        ((emptied,), ["find 1 0 0", "layer 0 -1 0"]),
         ((neither,), [f"find {NO_TENSOR} -1 0", "layer 0 0 0"]),
         ((changed(named, shift),), ["layer 0 -14 0"]),
         ((changed(named, zero),), ["layer 0 -15 0"]),
     ):
         for lines in answers(program, tmp_path, files):
             assert set(expected) <= set(lines)
+
+
+def with_empty_sections(data: bytes) -> bytes:
+    """Return `data` with NAMES and FIXED there, but with no bytes."""
+    header, parts = taken_apart(data)
+    parts = [part for part in parts if part[0][0] != Section.FIXED]
+    for section in (Section.NAMES, Section.FIXED):
+        parts.append((bytearray([section, 2, *bytes(30)]), bytearray()))
+    return joined(header, sorted(parts))
 
 
 def changed(data: bytes, at: int) -> bytes:
