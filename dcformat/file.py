@@ -123,6 +123,7 @@ class File(Mapping[str, Array]):
             raise error_of(
                 Code.LIMIT,
                 f"decodes to {head.elements * width} bytes; the budget is {self.budget}",
+                f"tensor {record.index}",
             )
 
     def coded(self, name: str) -> CodedTensor:

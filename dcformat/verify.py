@@ -95,11 +95,11 @@ def _check_file(data: bytes) -> tuple[tuple[Check, ...], File | None]:
 
 def _check_budget(file: File) -> Check:
     faults = []
-    for index, record in enumerate(file.opened.records):
+    for record in file.opened.records:
         try:
             file.check_budget(record)
         except DcfError as error:
-            faults.append(f"tensor {index}: {_says(error)}")
+            faults.append(_says(error))
     return verdict("limits", faults, "none exceeded")
 
 

@@ -26,8 +26,12 @@ def mutants(files: list[bytes], count: int, seed: int) -> Iterator[bytes]:
     rng = random.Random(seed)
     files = [data for data in files if len(data) >= 48]
     for _ in range(count):
-        data = rng.choice(files)
-        yield (_reshaped if rng.random() < 0.5 else _damaged)(data, rng)
+        yield mutant(rng.choice(files), rng)
+
+
+def mutant(file: bytes, rng: random.Random) -> bytes:
+    """Return `file`, of at least 48 bytes, changed in one to three places."""
+    return (_reshaped if rng.random() < 0.5 else _damaged)(file, rng)
 
 
 def _damaged(file: bytes, rng: random.Random) -> bytes:
