@@ -209,6 +209,6 @@ def _place(model: Any, path: wire.Path) -> str:
         owner = follow(model, path)
         if owner.DESCRIPTOR.name == "NodeProto":
             return f"an attribute of {text(owner.op_type)}"
-        if owner.DESCRIPTOR.name == "SparseTensorProto":
-            return "part of a sparse tensor"
+        if owner.DESCRIPTOR.name == "FunctionProto":
+            return f"a default of function {text(owner.name)}"
     return "part of the training information"

@@ -12,6 +12,9 @@ from typing import Any
 
 from .onnx_wire import Path
 
+_MAX_CALLERS = 4096  # of a function, that one input of a node inside is traced back to
+_MAX_STEPS = 1 << 17  # from all inputs of nodes in functions to their callers
+_MAX_HOPS = 64
 _LABEL = 200  # characters of a node's name in a label; longer names are replaced
 _DEFAULT_DOMAINS = frozenset({"", "ai.onnx"})
 _KNOWN_DOMAINS = _DEFAULT_DOMAINS | {"com.microsoft"}
@@ -19,12 +22,21 @@ _KNOWN_DOMAINS = _DEFAULT_DOMAINS | {"com.microsoft"}
 
 @dataclass(frozen=True, eq=False)
 class Site:
-    """A tensor that a name refers to: an initializer, or the value of a Constant node."""
+    """A tensor that a name refers to: an initializer, or the value of a Constant node.
+
+    Of a sparse one there are two sites: the values, and the indices, to which no node refers.
+    """
 
     name: str
     path: Path
     proto: Any  # onnx.TensorProto
     scope: Scope
+    sparse: Any = None  # onnx.SparseTensorProto
+
+    @property
+    def dims(self) -> list[int]:
+        """Dimensions of the tensor as nodes see it."""
+        return [int(n) for n in (self.sparse or self.proto).dims]
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,6 +89,14 @@ class Node:
         return None
 
 
+@dataclass(frozen=True, eq=False)
+class Call:
+    """A node that calls a function, and what it gives for each input of the function."""
+
+    scope: Scope
+    given: dict[str, str]
+
+
 @dataclass(eq=False)
 class Scope:
     """A graph, subgraph or function body: its names, and the scope outside of it."""
@@ -88,16 +108,22 @@ class Scope:
     sites: dict[str, Site] = field(default_factory=dict)
     producers: dict[str, Node] = field(default_factory=dict)
     inputs: frozenset[str] = frozenset()
-    bindings: dict[str, tuple[Scope, str]] = field(default_factory=dict)
+    calls: list[Call] = field(default_factory=list)
 
 
 @dataclass(eq=False)
 class Program:
-    """All scopes of a model in one list of sites and one of nodes, in the file's order."""
+    """All scopes of a model in one list of sites and one of nodes, in the file's order.
+
+    `indices` are the sites of indices by the path of the values. `callers` is how many callers of
+    a function are followed from one input: fewer where many inputs have many.
+    """
 
     sites: list[Site] = field(default_factory=list)
+    indices: dict[Path, Site] = field(default_factory=dict)
     nodes: list[Node] = field(default_factory=list)
     scopes: int = 0
+    callers: int = 1
 
 
 def text(value: str | bytes) -> str:
@@ -139,11 +165,14 @@ def program_of(model: Any) -> Program:
     main = Scope("", ((), (7, 0)), 0)
     _add_graph(program, main, model.graph)
     functions: dict[tuple[str, str, str], Scope] = {}
+    outside = len(program.nodes)
     for index, function in enumerate(model.functions):
         scope = Scope(text(function.name)[:_LABEL], ((), (25, index)), 1)
         scope.inputs = frozenset(text(name) for name in function.input)
         functions[text(function.domain), text(function.name), text(function.overload)] = scope
         _add_nodes(program, scope, function.node, 7)
+    inputs = sum(len(node.proto.input) for node in program.nodes[outside:])
+    program.callers = max(1, min(_MAX_CALLERS, _MAX_STEPS // max(1, inputs)))
     _bind_calls(program, functions, model.functions)
     return program
 
@@ -151,15 +180,29 @@ def program_of(model: Any) -> Program:
 def _add_graph(program: Program, scope: Scope, graph: Any) -> None:
     scope.inputs = frozenset(text(value.name) for value in graph.input)
     for index, tensor in enumerate(graph.initializer):
-        _add_site(program, scope, text(tensor.name), (scope.path, (5, index)), tensor)
+        _add_site(program, text(tensor.name), (scope.path, (5, index)), tensor, scope)
+    for index, sparse in enumerate(graph.sparse_initializer):
+        _add_sparse(program, text(sparse.values.name), (scope.path, (15, index)), sparse, scope)
     _add_nodes(program, scope, graph.node, 1)
 
 
-def _add_site(program: Program, scope: Scope, name: str, path: Path, proto: Any) -> None:
-    site = Site(name, path, proto, scope)
+def _add_site(
+    program: Program, name: str, path: Path, proto: Any, scope: Scope, sparse: Any = None
+) -> None:
+    site = Site(name, path, proto, scope, sparse)
     program.sites.append(site)
     if name:
         scope.sites.setdefault(name, site)
+
+
+def _add_sparse(program: Program, name: str, path: Path, sparse: Any, scope: Scope) -> None:
+    if not (sparse.HasField("values") and sparse.HasField("indices")):
+        return
+    _add_site(program, name, (path, (1, 0)), sparse.values, scope, sparse)
+    label = f"{name}/indices" if name else ""
+    indices = Site(label, (path, (2, 0)), sparse.indices, scope, sparse)
+    program.sites.append(indices)
+    program.indices[path, (1, 0)] = indices
 
 
 def _add_nodes(program: Program, scope: Scope, nodes: Any, number: int) -> None:
@@ -170,19 +213,21 @@ def _add_nodes(program: Program, scope: Scope, nodes: Any, number: int) -> None:
             scope.producers.setdefault(text(output), node)
         for place, attribute in enumerate(proto.attribute):
             path = (node.path, (5, place))
-            if _is_constant(proto, attribute):
-                output = text(proto.output[0]) if proto.output else ""
-                _add_site(program, scope, output, (path, (5, 0)), attribute.t)
+            output = text(proto.output[0]) if proto.output else ""
+            if _is_constant(proto, attribute, "value", "t"):
+                _add_site(program, output, (path, (5, 0)), attribute.t, scope)
+            if _is_constant(proto, attribute, "sparse_value", "sparse_tensor"):
+                _add_sparse(program, output, (path, (22, 0)), attribute.sparse_tensor, scope)
             for suffix, step, graph in _subgraphs(attribute):
                 _add_subgraph(program, node, text(attribute.name) + suffix, (path, step), graph)
 
 
-def _is_constant(node: Any, attribute: Any) -> bool:
+def _is_constant(node: Any, attribute: Any, name: str, kind: str) -> bool:
     return (
         node.op_type == "Constant"
         and node.domain in _DEFAULT_DOMAINS
-        and attribute.name == "value"
-        and attribute.HasField("t")
+        and attribute.name == name
+        and attribute.HasField(kind)
     )
 
 
@@ -205,7 +250,7 @@ def _add_subgraph(program: Program, node: Node, name: str, path: Path, graph: An
 def _bind_calls(
     program: Program, functions: dict[tuple[str, str, str], Scope], protos: Any
 ) -> None:
-    """Connect the inputs of each local function with those of the first node that calls it."""
+    """Note at each local function the nodes that call it, and with what."""
     formal = {
         (text(f.domain), text(f.name), text(f.overload)): [text(name) for name in f.input]
         for f in protos
@@ -213,24 +258,45 @@ def _bind_calls(
     for node in program.nodes:
         key = (text(node.proto.domain), text(node.proto.op_type), text(node.proto.overload))
         scope = functions.get(key)
-        if scope is None or scope.bindings:
-            continue
-        actual = [text(name) for name in node.proto.input]
-        scope.bindings = {f: (node.scope, a) for f, a in zip(formal[key], actual, strict=False)}
+        if scope is not None:
+            given = dict(zip(formal[key], node.inputs, strict=False))
+            scope.calls.append(Call(node.scope, given))
 
 
-def resolve(scope: Scope, name: str, hops: int = 64) -> Site | Node | None:
-    """Return the tensor or the node that `name` means in `scope`; None for inputs of the model."""
-    place: Scope | None = scope
-    while place is not None and name and hops > 0:
-        hops -= 1
+def resolve(scope: Scope, name: str) -> Site | Node | None:
+    """Return the tensor or the node that `name` means in `scope`; None for inputs of the model.
+
+    In a function this is what the first of its callers gives.
+    """
+    found = resolve_all(scope, name, 1)
+    return found[0] if found else None
+
+
+def resolve_all(scope: Scope, name: str, limit: int) -> list[Site | Node]:
+    """Return what `name` means in `scope`, for each of at most `limit` callers of a function."""
+    result: list[Site | Node] = []
+    waiting = [(scope, name)]
+    for _ in range(_MAX_HOPS + 2 * limit):
+        if not waiting:
+            break
+        place, wanted = waiting.pop()
+        found, outer = _look_up(place, wanted)
+        if found is not None:
+            result.append(found)
+        elif outer is not None:
+            calls = outer.calls[: limit - len(result)]
+            waiting += [(c.scope, c.given[wanted]) for c in reversed(calls) if wanted in c.given]
+    return result[:limit]
+
+
+def _look_up(scope: Scope, name: str) -> tuple[Site | Node | None, Scope | None]:
+    """Return what `name` is in `scope` or outside of it, or the function whose input it is."""
+    place: Scope | None = scope if name else None
+    while place is not None:
         found = place.sites.get(name) or place.producers.get(name)
         if found is not None:
-            return found
-        if name in place.bindings:
-            place, name = place.bindings[name]
-        elif name in place.inputs:
-            return None
-        else:
-            place = place.outer
-    return None
+            return found, None
+        if name in place.inputs:
+            return None, place
+        place = place.outer
+    return None, None

@@ -12,7 +12,7 @@ from typing import Union
 
 from dcformat.ids import MAX_RANK
 
-from .onnx_scopes import Node, Scope, Site, resolve, text
+from .onnx_scopes import Node, Scope, Site, resolve, resolve_all, text
 from .onnx_views import View, identity, reshaped, squeezed, transposed, unsqueezed
 
 MAX_HOPS = 8
@@ -38,7 +38,7 @@ class Trace:
     @property
     def dims(self) -> list[int]:
         """Dimensions of the tensor itself."""
-        return [int(n) for n in self.site.proto.dims]
+        return self.site.dims
 
 
 def is_quantizer(node: Node) -> bool:
@@ -53,10 +53,11 @@ def keeps_elements(node: Node) -> bool:
     return node.known_op in _RESHAPERS or node.known_op == "Identity" or is_quantizer(node)
 
 
-def trace(scope: Scope, name: str, ints: Ints) -> list[Trace]:
+def trace(scope: Scope, name: str, ints: Ints, callers: int = 1) -> list[Trace]:
     """Return the tensors that `name` is made of; none where it is computed or given.
 
-    `ints` gives the values of a small integer tensor.
+    `ints` gives the values of a small integer tensor; of a function's input, what `callers` of the
+    nodes that call it give counts.
     """
     result: list[Trace] = []
     waiting: list[tuple[Scope, str, tuple[Node, ...]]] = [(scope, name, ())]
@@ -64,12 +65,12 @@ def trace(scope: Scope, name: str, ints: Ints) -> list[Trace]:
         if not waiting:
             break
         place, wanted, passed = waiting.pop()
-        found = resolve(place, wanted)
-        if isinstance(found, Site):
-            if len(found.proto.dims) <= MAX_RANK:
-                result.append(Trace(found, _seen(found, passed, ints), passed))
-        elif found is not None and len(passed) < MAX_HOPS:
-            waiting += [(found.scope, n, (*passed, found)) for n in reversed(_followed(found))]
+        for found in resolve_all(place, wanted, callers):
+            if isinstance(found, Site):
+                if len(found.dims) <= MAX_RANK:
+                    result.append(Trace(found, _seen(found, passed, ints), passed))
+            elif len(passed) < MAX_HOPS:
+                waiting += [(found.scope, n, (*passed, found)) for n in reversed(_followed(found))]
     return result
 
 
@@ -82,7 +83,9 @@ def _followed(node: Node) -> list[str]:
 
 
 def _seen(site: Site, passed: tuple[Node, ...], ints: Ints) -> View:
-    dims = [int(n) for n in site.proto.dims]
+    if site.sparse is not None:  # its values have an axis of their own
+        return None
+    dims = site.dims
     view, whole = identity(len(dims)), True
     for node in reversed(passed):
         whole = whole and node.known_op not in _CUTTERS

@@ -12,7 +12,7 @@ from dcformat.ids import DType
 from dcformat.model import Use
 
 from .onnx_roles import Slot, slots_of
-from .onnx_scopes import Node, Program, Scope, Site, resolve, text
+from .onnx_scopes import Node, Program, Scope, Site, resolve, resolve_all, text
 from .onnx_trace import MAX_HOPS, Ints, Trace, is_quantizer, keeps_elements, trace
 from .onnx_views import source_axis, source_order
 from .onnx_wire import Path
@@ -30,20 +30,24 @@ def uses_of(program: Program, ints: Ints) -> dict[Path, Use]:
     """
     uses: dict[Path, Use] = {}
     for node in program.nodes:
-        for site, use in [*_own_uses(node, ints), *_plain_uses(node)]:
+        own, plain = _own_uses(node, ints, program.callers), _plain_uses(node, program.callers)
+        for site, use in [*own, *plain]:
             known = uses.get(site.path)
             if known is None or _RANKS[known.role] < _RANKS[use.role]:
                 uses[site.path] = use
+    for path, indices in program.indices.items():
+        use = uses.get(path, Use("", "", "other"))
+        uses[indices.path] = Use(use.node, use.op, "index")
     return uses
 
 
-def _own_uses(node: Node, ints: Ints) -> Iterator[tuple[Site, Use]]:
+def _own_uses(node: Node, ints: Ints, callers: int) -> Iterator[tuple[Site, Use]]:
     """Uses that the operator's table knows, or that a bias added to a layer has."""
     inputs = node.inputs
     for slot in slots_of(node):
         if slot.index >= len(inputs):
             continue
-        for found in trace(node.scope, inputs[slot.index], ints):
+        for found in trace(node.scope, inputs[slot.index], ints, callers):
             if _applies(node, slot, found):
                 yield found.site, _use_of(node, slot, found)
 
@@ -92,10 +96,10 @@ def _follows_layer(scope: Scope, name: str) -> bool:
     return False
 
 
-def _plain_uses(node: Node) -> Iterator[tuple[Site, Use]]:
+def _plain_uses(node: Node, callers: int) -> Iterator[tuple[Site, Use]]:
     """Uses that say only which node takes the tensor, and whether it is an index."""
     for name in node.inputs:
-        site = resolve(node.scope, name)
-        if isinstance(site, Site):
-            index = site.proto.data_type in _INTEGERS and not is_quantizer(node)
-            yield site, Use(node.label, node.op, "index" if index else "other")
+        for site in resolve_all(node.scope, name, callers):
+            if isinstance(site, Site):
+                index = site.proto.data_type in _INTEGERS and not is_quantizer(node)
+                yield site, Use(node.label, node.op, "index" if index else "other")

@@ -23,6 +23,7 @@ from .onnx_external import ExternalFiles
 from .onnx_files import FileBytes, Stored, look_at
 from .onnx_graph import Hole, encode_graph
 from .onnx_lift import Keeper, Lifted, Parts, lift
+from .onnx_other import explain
 from .onnx_scopes import program_of
 from .onnx_uses import uses_of
 
@@ -30,6 +31,9 @@ from .onnx_uses import uses_of
 _MODEL_FIELDS = {1: wire.VARINT, 5: wire.VARINT} | dict.fromkeys(
     (2, 3, 4, 6, 7, 8, 14, 20, 25, 26), wire.BYTES
 )
+
+_HEAD = 64  # bytes that tell what else a file may be
+_NO_MODEL = "its first bytes are not those of a ModelProto"
 
 
 def accepts(head: bytes) -> bool:
@@ -59,7 +63,7 @@ def _read(path: Path) -> Model:
     with file.open() as stream:
         source = FileBytes(stream, file.size)
         if not accepts(source[:10]):
-            raise ConvertError("not an ONNX model: its first bytes are not those of a ModelProto")
+            raise ConvertError(f"not an ONNX model: {explain(source[:_HEAD]) or _NO_MODEL}")
         return _taken_apart(source, file, path)
 
 
@@ -67,7 +71,7 @@ def _taken_apart(source: FileBytes, file: Stored, path: Path) -> Model:
     try:
         found = wire.scan(source)
     except ConvertError as error:
-        raise ConvertError(f"not an ONNX model, or cut short: {error.message}") from error
+        raise ConvertError(_explained(source, error.message)) from error
     model = _parse(source, found)
     parts = Parts(file, found, model, program_of(model))
     uses = uses_of(parts.program, parts.small_integers)
@@ -80,6 +84,12 @@ def _taken_apart(source: FileBytes, file: Stored, path: Path) -> Model:
         source=Source("onnx", len(source) + external.used_bytes, _digest(source)),
         notes=tuple(notes),
     )
+
+
+def _explained(source: FileBytes, fault: str) -> str:
+    """Return the error for a file that begins as a model does and does not go on as one."""
+    other = explain(source[:_HEAD])
+    return f"not an ONNX model: {other}" if other else f"not an ONNX model, or cut short: {fault}"
 
 
 def _digest(source: FileBytes) -> bytes:
@@ -117,7 +127,7 @@ def _parse(source: FileBytes, found: wire.Scan) -> Any:
     except Exception as error:  # protobuf's DecodeError, whichever implementation raises it
         raise ConvertError(f"not an ONNX model: {_one_line(error)}") from error
     if not model.HasField("graph"):
-        raise ConvertError("not an ONNX model, or cut short: it has no graph")
+        raise ConvertError(_explained(source, "it has no graph"))
     if model.ir_version >= 3 and not model.opset_import:
         raise ConvertError("not an ONNX model, or cut short: it imports no operator set")
     return model
@@ -136,4 +146,4 @@ def _graph(source: FileBytes, found: wire.Scan, lifted: list[Lifted]) -> Graph:
     return Graph(GraphFormat.ONNX, encode_graph(holes, skeleton))
 
 
-READER = Reader("onnx", (".onnx",), accepts, read)
+READER = Reader("onnx", (".onnx", ".ort"), accepts, read, explain)  # .ort: to say what it is

@@ -36,7 +36,9 @@ def read(path: str | Path, format: str | None = None) -> Model:
     except OSError as error:
         raise ConvertError(f"cannot read: {error.strerror}", place=str(path)) from error
     if not reader.accepts(head):
-        raise ConvertError(f"does not look like {reader.format}", place=str(path))
+        reason = f"does not look like {reader.format}"
+        words = reader.explain(head)
+        raise ConvertError(f"{reason}: {words}" if words else reason, place=str(path))
     model = reader.read(source)
     for note in model.notes:
         LOG.info("%s: %s", path, note)

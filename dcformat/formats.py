@@ -22,12 +22,16 @@ GROUP = "dcformat.converters"
 
 @dataclass(frozen=True)
 class Reader:
-    """`accepts` looks at the first bytes of a file; `read` raises ConvertError."""
+    """`accepts` looks at the first bytes of a file; `read` raises ConvertError.
+
+    `explain` says what a file seems to be that was not accepted; empty where it does not know.
+    """
 
     format: str
     suffixes: tuple[str, ...]
     accepts: Callable[[bytes], bool]
     read: Callable[[Path], Model]
+    explain: Callable[[bytes], str] = lambda _: ""
 
 
 @dataclass(frozen=True)
