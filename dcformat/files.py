@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import secrets
+import shutil
+import stat
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -14,59 +18,105 @@ from .errors import ConvertError
 from .ids import MAGIC
 
 HEADER_BYTES = 48  #: of spec/DCF.md, "Header"
+_NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+_UNDO: dict[object, Callable[[], object]] = {}
+
+
+@contextlib.contextmanager
+def undone(undo: Callable[[], object]) -> Iterator[None]:
+    """Undo what the block made when it ends, however it ends; see also `undo_all`."""
+    key = object()
+    _UNDO[key] = undo
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            undo()
+        del _UNDO[key]
+
+
+def undo_all() -> None:
+    """Undo what every open `undone` block made: for a process that ends without unwinding."""
+    for undo in reversed(list(_UNDO.values())):
+        with contextlib.suppress(OSError):
+            undo()
+
+
+@contextlib.contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """Give a temporary folder that is gone after the block."""
+    try:
+        name = tempfile.mkdtemp(prefix="dcformat-")
+    except OSError as error:
+        raise ConvertError(f"cannot make a temporary folder: {error.strerror}") from error
+    with undone(lambda: shutil.rmtree(name, ignore_errors=True)):
+        yield Path(name)
 
 
 @contextlib.contextmanager
 def atomic_output(path: str | Path) -> Iterator[BinaryIO]:
     """Open `path` for binary writing; it changes only when the block ends without an error.
 
-    The bytes go to a temporary file in the same folder, renamed at the end; `-` is standard
-    output. That, pipes and devices are written at the end in one go. Raises ConvertError naming
-    the file where it cannot be written; BrokenPipeError where nobody reads standard output.
+    The bytes go to a temporary file in the same folder (`.dcformat-*.part`), are flushed to the
+    disk, and the file is renamed: whatever happens, even a power cut, the old file is there or
+    the new one. A symbolic link stays, and what it names is written. `-` is standard output.
+    That, pipes and devices are written at the end in one go. Raises ConvertError naming the file
+    where it cannot be written; BrokenPipeError where nobody reads what is written.
     """
-    target = Path(path)
-    if str(path) == "-" or (target.exists() and not target.is_file() and not target.is_dir()):
+    with _spooled(path) if _is_special(path) else _replaced(Path(path)) as stream:
+        yield stream
+
+
+def _is_special(path: str | Path) -> bool:
+    """Tell whether `path` is `-`, or is there and neither a file nor a folder."""
+    if str(path) == "-":
+        return True
+    try:
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError):
+        return False
+    return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
+
+
+@contextlib.contextmanager
+def _replaced(path: Path) -> Iterator[BinaryIO]:
+    """Give a new file that takes the place of `path` after the block."""
+    try:
+        target = _target(path)
+        part = target.with_name(f".dcformat-{secrets.token_hex(8)}.part")
+        with undone(part.unlink):
+            with os.fdopen(os.open(part, _NEW, 0o666), "wb+") as stream:
+                yield stream
+                stream.flush()
+                os.fsync(stream.fileno())
+            if target.exists():
+                os.chmod(part, stat.S_IMODE(target.stat().st_mode))
+            os.replace(part, target)
+            _sync_folder(target.parent)
+    except OSError as error:
+        raise ConvertError(f"cannot write: {error.strerror}", place=str(path)) from error
+
+
+@contextlib.contextmanager
+def _spooled(path: str | Path) -> Iterator[BinaryIO]:
+    """Give a temporary file without a name, which is poured to `path` after the block."""
+    place = "standard output" if str(path) == "-" else str(path)
+    try:
         with tempfile.TemporaryFile() as spool:
             yield spool
             spool.seek(0)
-            _pour(spool, target)
-        return
-    temporary = _create_beside(target)
-    try:
-        with os.fdopen(temporary[0], "wb+") as stream:
-            yield stream
-        os.chmod(temporary[1], _mode(target))
-        os.replace(temporary[1], target)
+            _pour(spool, Path(path), place)
+    except BrokenPipeError:
+        raise
     except OSError as error:
-        raise ConvertError(f"cannot write: {error.strerror}", place=str(path)) from error
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary[1])
+        reason = f"cannot write a temporary file: {error.strerror}"
+        raise ConvertError(reason, place=place) from error
 
 
-def _create_beside(target: Path) -> tuple[int, str]:
-    if target.is_dir():
-        raise ConvertError("cannot write: is a directory", place=str(target))
-    try:
-        return tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
-    except OSError as error:
-        raise ConvertError(f"cannot write: {error.strerror}", place=str(target)) from error
-
-
-def _mode(target: Path) -> int:
-    """Return the mode an ordinary open() would leave: mkstemp's 0600 would surprise."""
-    if target.exists():
-        return target.stat().st_mode & 0o7777
-    mask = os.umask(0)
-    os.umask(mask)
-    return 0o666 & ~mask
-
-
-def _pour(source: BinaryIO, target: Path) -> None:
+def _pour(source: BinaryIO, target: Path, place: str) -> None:
     """Copy `source` to standard output (`-`), a pipe or a device, which stays what it is."""
-    standard = str(target) == "-"
     try:
-        if standard:
+        if str(target) == "-":
             _copy(source, sys.stdout.buffer)
         else:
             with target.open("wb") as sink:
@@ -74,14 +124,32 @@ def _pour(source: BinaryIO, target: Path) -> None:
     except BrokenPipeError:
         raise
     except OSError as error:
-        place = "standard output" if standard else str(target)
         raise ConvertError(f"cannot write: {error.strerror}", place=place) from error
 
 
 def _copy(source: BinaryIO, sink: BinaryIO) -> None:
-    while piece := source.read(1 << 20):
-        sink.write(piece)
+    shutil.copyfileobj(source, sink, 1 << 20)
     sink.flush()
+
+
+def _target(path: Path) -> Path:
+    """Return the file to replace, a link followed; OSError where it must not be replaced."""
+    target = Path(os.path.realpath(path))
+    if target.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "is a directory")
+    if target.exists() and not os.access(target, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    return target
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename in `folder` last, where the system can."""
+    with contextlib.suppress(OSError):  # Windows opens no folders, some file systems refuse
+        folder_fd = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(folder_fd)
+        finally:
+            os.close(folder_fd)
 
 
 @contextlib.contextmanager

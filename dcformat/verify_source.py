@@ -5,7 +5,6 @@ Spec: spec/DCF.md ("META", "GRAPH").    Sister: dcformat/verify.py
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from .coded import Affine, CodedTensor, expand, expand_tensor, same_bits
 from .compress import Recipe, compress, recipe_from_json, recipe_json
 from .errors import DcfError
 from .file import File
+from .files import scratch_folder
 from .ids import DType, Meta, Section
 from .model import Array, Model, Tensor
 from .verify_run import check_outputs
@@ -204,8 +204,7 @@ def _check_rebuilt(
 ) -> list[Check]:
     """Build the foreign file back, compare it with the source, and run both if asked."""
     exact = all(pair.exact for pair in pairs)
-    with tempfile.TemporaryDirectory(prefix="dcformat-") as name:
-        folder = Path(name)
+    with scratch_folder() as folder:
         rebuilt = folder / f"rebuilt{path.suffix}"
         try:
             formats.writer_for(path).write(expand(file.coded_model()), rebuilt)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from dcformat.compress import Line, Recipe, compress, report
 from dcformat.encode import Settings, encode_to
 from dcformat.errors import ConvertError
 from dcformat.file import File, load
-from dcformat.files import atomic_output
+from dcformat.files import atomic_output, scratch_folder
 from dcformat.ids import BITS, Section
 from dcformat.model import Model
 from dcformat.tools._plan import DCF, STANDARD, Job, opened, output_folder
@@ -125,9 +124,9 @@ def _from_dcf(job: Job, file: File, wishes: Wishes, tick: Tick) -> Outcome:
 
 
 def _write_foreign(job: Job, model: Model, source: int) -> Outcome:
-    with tempfile.TemporaryDirectory(prefix="dcformat-") as name, output_folder(job):
+    with scratch_folder() as folder, output_folder(job):
         plain = job.output != STANDARD and not is_special(job.output)
-        path = Path(job.output) if plain else Path(name) / f"output.{job.output_format}"
+        path = Path(job.output) if plain else folder / f"output.{job.output_format}"
         options = {"external": True} if job.external else {}
         api.write(model, path, job.output_format, **options)
         stored = sum(Path(one).stat().st_size for one in (job.outputs if plain else [path]))

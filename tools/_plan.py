@@ -6,9 +6,8 @@ Spec: spec/SECURITY.md (S7, S8).    Sister: tools/dcconvert.py
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
@@ -17,6 +16,7 @@ import click
 
 from dcformat import formats
 from dcformat.errors import ConvertError
+from dcformat.files import scratch_folder, undone
 from dcformat.ids import MAGIC
 from dcformat.tools._terminal import safe_name
 
@@ -155,12 +155,8 @@ def output_folder(job: Job) -> Iterator[None]:
         folder.mkdir()
     except OSError as error:
         raise ConvertError(f"cannot make: {error.strerror}", place=str(folder)) from error
-    try:
+    with undone(folder.rmdir):  # which leaves a folder that is not empty
         yield
-    except BaseException:
-        with suppress(OSError):
-            folder.rmdir()
-        raise
 
 
 @contextmanager
@@ -188,10 +184,14 @@ def opened(job: Job, stdin: BinaryIO) -> Iterator[Path]:
         if not path.is_fifo():
             yield path
             return
-    with tempfile.TemporaryDirectory(prefix="dcformat-") as folder:
-        path = Path(folder) / f"stdin.{job.source_format}"
-        with path.open("wb") as stream, _source(job, stdin) as source:
-            shutil.copyfileobj(source, stream, 1 << 20)
+    with scratch_folder() as folder:
+        path = folder / f"stdin.{job.source_format}"
+        try:
+            with path.open("wb") as stream, _source(job, stdin) as source:
+                shutil.copyfileobj(source, stream, 1 << 20)
+        except OSError as error:
+            reason = f"cannot copy it to a temporary file: {error.strerror}"
+            raise ConvertError(reason) from error
         try:
             yield path
         except ConvertError as error:

@@ -9,14 +9,12 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import signal
 import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
-from types import FrameType
 from typing import Any, TextIO
 
 import click
@@ -25,13 +23,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.text import Text
 
 from dcformat.errors import DcfError
+from dcformat.files import undone
+from dcformat.tools._interrupt import ending_signals
 
 DONE = 0
 FAILED = 1
 USAGE = 2
 INTERRUPTED = 130
+CLOSED = 141  #: as of a program that SIGPIPE ended
 
-_ENDINGS = ("SIGTERM", "SIGHUP")
 _PATIENCE = 1.0
 
 
@@ -114,13 +114,13 @@ class Talk:
 
     def warn(self, line: str) -> None:
         """Print one line on standard error, whatever the settings."""
-        print(f"{self.program}: {line}", file=sys.stderr, flush=True)
+        _complain(f"{self.program}: {line}")
 
     def fault(self, error: BaseException, file: str = "") -> None:
         """Print `error` on one line; with -vv or DCFORMAT_TRACEBACK=1 its traceback before it."""
         if self.verbose > 1 or os.environ.get("DCFORMAT_TRACEBACK", "0") not in ("", "0"):
             for line in "".join(traceback.format_exception(error)).splitlines():
-                print(safe_name(line), file=sys.stderr)
+                _complain(safe_name(line))
         self.warn(describe(error, file))
 
     def answer(self, value: Mapping[str, Any]) -> None:
@@ -128,6 +128,11 @@ class Talk:
         if self.json:
             out = sys.stderr if self.to_stderr else sys.stdout
             print(json.dumps(value, indent=2, allow_nan=False), file=out)
+
+
+def _complain(line: str) -> None:
+    with contextlib.suppress(OSError):  # where nobody listens the exit code still tells
+        print(line, file=sys.stderr, flush=True)
 
 
 class _Console(Console):
@@ -161,7 +166,7 @@ class Command(click.Command):
         talk = Talk(str(ctx.info_name), int(ctx.params.get("verbose") or 0))
         _forgive_encodings()
         try:
-            with _ending_signals():
+            with ending_signals(talk.program):
                 status = super().invoke(ctx)
                 sys.stdout.flush()
         except (click.ClickException, click.exceptions.Exit):
@@ -169,9 +174,8 @@ class Command(click.Command):
         except KeyboardInterrupt:
             talk.warn("interrupted")
             return INTERRUPTED
-        except BrokenPipeError:
-            talk.warn("standard output: closed by its reader")
-            return FAILED
+        except BrokenPipeError:  # whoever closed it knows
+            return CLOSED
         except Exception as error:  # the boundary: every error becomes one line
             talk.fault(error)
             return FAILED
@@ -198,25 +202,6 @@ def _forgive_encodings() -> None:
             reconfigure(errors="backslashreplace")
 
 
-@contextlib.contextmanager
-def _ending_signals() -> Iterator[None]:
-    """Turn SIGTERM and SIGHUP into an exit that cleans up behind it, code 128 + n."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    numbers = [getattr(signal, name) for name in _ENDINGS if hasattr(signal, name)]
-    before = {number: signal.signal(number, _end) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _end(number: int, _frame: FrameType | None) -> None:
-    sys.exit(128 + number)
-
-
 Tick = Callable[[str, int, int], None]
 
 
@@ -235,11 +220,13 @@ def progress(talk: Talk) -> Iterator[Tick]:
     timer = threading.Timer(_PATIENCE, bar.start)
     timer.daemon = True
     timer.start()
-    try:
-        yield lambda what, done, total: bar.update(
-            task, description=safe_name(what)[:60], completed=done, total=total
-        )
-    finally:
+
+    def stop() -> None:
         timer.cancel()
         timer.join()
         bar.stop()
+
+    with undone(stop):  # else an interrupted terminal would keep its cursor hidden
+        yield lambda what, done, total: bar.update(
+            task, description=safe_name(what)[:60], completed=done, total=total
+        )

@@ -26,7 +26,7 @@ With --json, one object on standard output (on standard error where that carries
                                   "largest_error": 0.01}],
                 "notes": ["..."]}]}       what stays in the graph, and why
 
-Exit codes: 0 done; 1 an error; 2 usage; 130 interrupted.
+Exit codes: 0 done; 1 an error; 2 usage; 130 interrupted; 141 output not read.
 """
 
 from __future__ import annotations

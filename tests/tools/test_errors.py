@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -283,50 +282,16 @@ def test_a_device_is_written_to_and_stays_one(start: Any, net: Path) -> None:
 
 
 @pytest.mark.parametrize("out", ["-", "file"])
-def test_a_closed_pipe_is_one_line(start: Any, net: Path, tmp_path: Path, out: str) -> None:
+def test_a_closed_pipe_ends_the_command_as_others_do(
+    start: Any, net: Path, tmp_path: Path, out: str
+) -> None:
     reader, writer = os.pipe()
     os.close(reader)
     done = start("dcconvert", net, "-o", "-" if out == "-" else tmp_path / "x.dcf", stdout=writer)
     os.close(writer)
-    assert done.returncode == 1
-    assert done.stderr.splitlines()[-1] == b"dcconvert: standard output: closed by its reader"
-    assert b"Traceback" not in done.stderr
-    assert b"Exception" not in done.stderr
-
-
-_SLOW = """
-import os, signal, sys, time
-from dcformat import files
-from dcformat.tools.dcconvert import main
-whole = os.chmod
-def late(*a):
-    print("writing", flush=True)
-    time.sleep(60)
-    whole(*a)
-os.chmod = late
-main()
-"""
-
-
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_an_interrupted_run_leaves_nothing(
-    net: Path, tmp_path: Path, number: signal.Signals, code: int
-) -> None:
-    out = tmp_path / "new" / "x.dcf"
-    with subprocess.Popen(
-        [sys.executable, "-c", _SLOW, str(net), "-q", "--to", "dcf", "-o", f"{out.parent}/"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    ) as child:
-        assert child.stdout is not None
-        assert child.stdout.readline() == b"writing\n"  # the temporary file is there now
-        assert len(files(tmp_path)) == 3
-        child.send_signal(number)
-        _, errors = child.communicate(timeout=60)
-    assert child.returncode == code
-    assert b"Traceback" not in errors
-    assert errors == (b"dcconvert: interrupted\n" if number == signal.SIGINT else b"")
-    assert files(tmp_path) == ["net.onnx"]
+    assert done.returncode == 141
+    for word in (b"Traceback", b"Exception", b"dcconvert: "):
+        assert word not in done.stderr
 
 
 def test_dcverify_goes_on_after_an_error(run: Any, net: Path, tmp_path: Path) -> None:
