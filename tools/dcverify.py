@@ -13,7 +13,8 @@ With --json, one object on standard output:
                 "checks": [{"name": "structure", "status": "ok" | "failed" | "skipped",
                             "detail": "...", "notes": ["..."]}]}]}
 
-Exit codes: 0 no check says no; 1 one does, or an error; 2 usage; 130 interrupted; 141 output not read.
+Exit codes: 0 no check says no; 1 one does, or an error; 2 usage; 130 interrupted;
+141 output not read.
 """
 
 from __future__ import annotations
