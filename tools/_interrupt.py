@@ -13,6 +13,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from types import FrameType
 from typing import Any, NoReturn
@@ -20,15 +21,16 @@ from typing import Any, NoReturn
 from dcformat.files import undo_all
 
 _NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
-_PATIENCE = 0.5  #: longer than subprocess.run waits for its child before it ends it
+_PATIENCE = 0.4  #: longer than subprocess.run waits for its child before it ends it
 
 
 @contextlib.contextmanager
 def ending_signals(program: str) -> Iterator[None]:
     """Let SIGINT, SIGTERM and SIGHUP end the block; one that the caller ignores stays ignored.
 
-    The block ends with KeyboardInterrupt or SystemExit(128 + n). Where it has not after
-    `_PATIENCE` seconds the process ends all the same: undone, one line, code 128 + n.
+    The block ends with KeyboardInterrupt or SystemExit(128 + n), and is to be the last thing that
+    the process does. Where it has not ended after `_PATIENCE` seconds, or the process not after
+    as many more, that is done from here: what is begun is undone, one line, code 128 + n.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -36,14 +38,12 @@ def ending_signals(program: str) -> Iterator[None]:
     bell, rope = socket.socketpair()
     over = threading.Event()
     watcher = threading.Thread(target=_watch, args=(bell, over, program), daemon=True)
-    with contextlib.ExitStack() as last_first:
-        last_first.enter_context(bell)
-        watcher.start()
-        last_first.callback(watcher.join)
-        last_first.enter_context(rope)
-        last_first.enter_context(_signals_to(rope))
-        last_first.callback(over.set)
-        yield
+    watcher.start()
+    with rope, _signals_to(rope):
+        try:
+            yield
+        finally:
+            over.set()
 
 
 @contextlib.contextmanager
@@ -56,7 +56,8 @@ def _signals_to(rope: socket.socket) -> Iterator[None]:
         yield
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            if signal.getsignal(number) == _end:  # not after a signal: the process is leaving
+                signal.signal(number, handler)
         signal.set_wakeup_fd(old_rope)
 
 
@@ -77,12 +78,16 @@ def _end(number: int, _frame: FrameType | None) -> NoReturn:
 
 
 def _watch(bell: socket.socket, over: threading.Event, program: str) -> None:
-    """Wait for a signal, then for the block to end; where it does not, leave without it."""
-    number = _rung(bell)
-    if number is None or over.wait(_PATIENCE):
+    """Wait for a signal, then for the process to end; where it does not, leave without it."""
+    with bell:
+        number = _rung(bell)
+    if number is None:
         return
+    ended = over.wait(_PATIENCE)
+    if ended:
+        time.sleep(_PATIENCE)  # Python does not exit before the last thread, which may be in C
     undo_all()
-    if number == signal.SIGINT:
+    if number == signal.SIGINT and not ended:
         with contextlib.suppress(OSError):
             os.write(2, f"{program}: interrupted\n".encode())
     os._exit(128 + number)

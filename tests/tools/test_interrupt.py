@@ -27,14 +27,14 @@ pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals as POSIX has
 # Runs a command in which one function says that it begins. Then it does its work, or it takes a
 # minute: in Python, which notices a signal, or in one call into C, which does not.
 CODE = """
-import hashlib, importlib, signal, sys, time
+import hashlib, importlib, os, signal, sys, time
 place, how, command, *arguments = sys.argv[1:]
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
 module, name = place.rsplit(".", 1)
 module = importlib.import_module(module)
 work = getattr(module, name)
 def late(*given, **more):
-    print("here", flush=True)
+    os.write(1, b"here\\n")  # print would mix what two threads write
     if how == "python":
         time.sleep(60)
     if how == "c":
@@ -67,10 +67,13 @@ def interrupted(
         stderr=subprocess.PIPE,
         env={**os.environ, "TMPDIR": str(temporary)},
     ) as child:
-        assert child.stdout is not None
-        assert child.stdout.readline() == b"here\n"
-        child.send_signal(number)
-        _, errors = child.communicate(timeout=50)
+        try:
+            assert child.stdout is not None
+            assert child.stdout.readline() == b"here\n"
+            child.send_signal(number)
+            _, errors = child.communicate(timeout=50)
+        finally:
+            child.kill()
     assert list(temporary.iterdir()) == []
     temporary.rmdir()
     return child.returncode, errors
@@ -164,8 +167,10 @@ def test_a_signal_that_is_ignored_stays_ignored() -> None:
 
 
 def test_handlers_and_threads_are_gone_after_the_block() -> None:
-    before = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)], threading.enumerate()
+    numbers, threads = (signal.SIGINT, signal.SIGTERM), set(threading.enumerate())
+    before = [signal.getsignal(number) for number in numbers]
     with _interrupt.ending_signals("dcconvert"):
-        assert len(threading.enumerate()) == len(before[1]) + 1
-    after = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)], threading.enumerate()
-    assert after == before
+        (watcher,) = set(threading.enumerate()) - threads
+    watcher.join(timeout=60)
+    assert not watcher.is_alive()
+    assert [signal.getsignal(number) for number in numbers] == before
