@@ -125,7 +125,7 @@ def _parse_records(container: Container, tables: list[object]) -> list[Record]:
         head, fields = parse_head(section, index, tied)
         tied.append(head.tied is not None)
         if head.tied is None:
-            record = _parse_rooms(index, head, fields, tables)
+            record = parse_rooms(index, head, fields, tables)
             offset = align(end, payload_align(head, step))
             end = offset + head.payload_size
             fields.need(end <= size, "payload past the end of PAYLOAD", Code.TRUNCATED)
@@ -138,8 +138,8 @@ def _parse_records(container: Container, tables: list[object]) -> list[Record]:
     return records
 
 
-def _parse_rooms(index: int, head: Head, fields: Fields, tables: list[object]) -> Record:
-    """Checks 9 to 14 of the page."""
+def parse_rooms(index: int, head: Head, fields: Fields, tables: list[object]) -> Record:
+    """Return a record with its rooms' parameters; its offset is still to be set (checks 9 to 14)."""
     unknown = _unknown(head)
     if unknown:
         return Record(index, head, unsupported=unknown)

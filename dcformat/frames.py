@@ -45,3 +45,11 @@ def decompress(frame: bytes | memoryview, size: int, place: str) -> bytes:
     if len(data) != size:
         raise error_of(Code.CODE, f"frame gives {len(data)} bytes, not {size}", place)
     return data
+
+
+def content_size(frame: bytes | memoryview) -> int:
+    """Return the content size that a frame declares; 0 for what is no frame."""
+    try:
+        return int(zstandard.get_frame_parameters(frame).content_size)
+    except zstandard.ZstdError:
+        return 0

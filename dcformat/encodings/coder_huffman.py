@@ -71,7 +71,7 @@ def parse_table(entry: memoryview, place: str) -> Table:
     fields.need(first + count <= 256, f"symbols {first} to {first + count - 1}")
     parse = {
         TableKind.HUFFMAN_NIBBLES: _parse_nibbles,
-        TableKind.HUFFMAN_DELTA: _parse_delta,
+        TableKind.HUFFMAN_DELTA: parse_delta,
         TableKind.HUFFMAN_FLAT: _parse_flat,
     }[TableKind(kind)]
     lengths = np.full(256, UNUSED, np.uint8)
@@ -96,7 +96,8 @@ def _parse_nibbles(fields: Fields, count: int) -> list[int]:
     return [n or UNUSED for n in nibbles[:count]]
 
 
-def _parse_delta(fields: Fields, count: int) -> list[int]:
+def parse_delta(fields: Fields, count: int) -> list[int]:
+    """Return `count` code lengths, UNUSED for symbols not in use; `fields` is at `start`."""
     last = fields.u8()
     fields.need(1 <= last <= MAX_CODE_BITS, f"start {last}", Code.CODE)
     data, pos = fields.data[fields.pos :], 0
@@ -143,7 +144,7 @@ def write_table(table: Table) -> bytes:
     used = np.flatnonzero(table.lengths != UNUSED)
     first, count = int(used[0]), int(used[-1] - used[0]) + 1
     span = [int(n) for n in table.lengths[first : first + count]]
-    forms = [(TableKind.HUFFMAN_DELTA, _delta(span)), (TableKind.HUFFMAN_NIBBLES, _nibbles(span))]
+    forms = [(TableKind.HUFFMAN_DELTA, write_delta(span, span[0])), (TableKind.HUFFMAN_NIBBLES, _nibbles(span))]
     if count & (count - 1) == 0 and set(span) == {count.bit_length() - 1}:
         forms = [(TableKind.HUFFMAN_FLAT, b"")]
     kind, data = min(forms, key=lambda form: (len(form[1]), form[0]))
@@ -169,8 +170,9 @@ def _nibbles(span: list[int]) -> bytes:
     return bytes(a | b << 4 for a, b in zip(values[::2], values[1::2], strict=True))
 
 
-def _delta(span: list[int]) -> bytes:
-    bits, last = "", span[0]
+def write_delta(span: list[int], start: int) -> bytes:
+    """Return `start` and the code lengths `span` in Exp-Golomb code."""
+    bits, last = "", start
     for length in span:
         value = 1 if length == UNUSED else 2 * (length - last)
         if value < 0:
@@ -179,7 +181,7 @@ def _delta(span: list[int]) -> bytes:
         code = f"{value + 1:b}"
         bits += "0" * (len(code) - 1) + code
     bits += "0" * (-len(bits) % 8)
-    return bytes([span[0]]) + int("1" + bits, 2).to_bytes(len(bits) // 8 + 1, "big")[1:]
+    return bytes([start]) + int("1" + bits, 2).to_bytes(len(bits) // 8 + 1, "big")[1:]
 
 
 def read_params(
