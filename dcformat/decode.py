@@ -139,7 +139,7 @@ def _parse_records(container: Container, tables: list[object]) -> list[Record]:
 
 
 def parse_rooms(index: int, head: Head, fields: Fields, tables: list[object]) -> Record:
-    """Return a record with its rooms' parameters; its offset is still to be set (checks 9 to 14)."""
+    """Return a record with its rooms' parameters, its offset still 0 (checks 9 to 14)."""
     unknown = _unknown(head)
     if unknown:
         return Record(index, head, unsupported=unknown)

@@ -23,11 +23,12 @@ LAYERS = (
     ("compress*",),
     ("tables", "walk"),
     ("forms", "pool", "encode", "decode"),
-    ("file", "canonical"),
+    ("file", "canonical", "text*"),
     ("verify*",),
     ("", "api"),
     ("converters*",),
     ("tools*",),
+    ("__main__",),
 )
 # What one line does not say: pairs on one line, or in one package, that stay strangers.
 STRANGERS = (
@@ -41,6 +42,10 @@ STRANGERS = (
     ("encodings.coder_*", "encodings.coder_*"),
     ("encodings*", "native"),
     ("native", "encodings*"),
+    ("text*", "file"),
+    ("text*", "canonical"),
+    ("file", "text*"),
+    ("canonical", "text*"),
     ("converters.read_*", "converters.write_*"),
     ("converters.write_*", "converters.read_*"),
 )
@@ -154,7 +159,8 @@ print(*sorted(name for name in sys.modules if name.startswith("dcformat.")))
     foreign, loaded = run.stdout.split("\n")[:2]
     assert foreign == ""
     assert "dcformat.api" in loaded.split()
-    assert not {"dcformat.converters", "dcformat.tools"} & set(loaded.split())
+    later = {"dcformat.converters", "dcformat.tools", "dcformat.text"}
+    assert not later & set(loaded.split())
 
 
 def test_functions_stay_functions_when_modules_of_the_same_name_are_loaded() -> None:

@@ -182,6 +182,10 @@ class Command(click.Command):
         return status
 
 
+class Group(Command, click.Group):
+    """The same for a command with commands below it; without one it shows its help."""
+
+
 def _leave(status: int) -> int:
     """Flush what was printed; where that fails, say so once and let go of the stream."""
     for stream in (sys.stdout, sys.stderr):

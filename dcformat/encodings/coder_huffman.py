@@ -144,7 +144,10 @@ def write_table(table: Table) -> bytes:
     used = np.flatnonzero(table.lengths != UNUSED)
     first, count = int(used[0]), int(used[-1] - used[0]) + 1
     span = [int(n) for n in table.lengths[first : first + count]]
-    forms = [(TableKind.HUFFMAN_DELTA, write_delta(span, span[0])), (TableKind.HUFFMAN_NIBBLES, _nibbles(span))]
+    forms = [
+        (TableKind.HUFFMAN_DELTA, write_delta(span, span[0])),
+        (TableKind.HUFFMAN_NIBBLES, _nibbles(span)),
+    ]
     if count & (count - 1) == 0 and set(span) == {count.bit_length() - 1}:
         forms = [(TableKind.HUFFMAN_FLAT, b"")]
     kind, data = min(forms, key=lambda form: (len(form[1]), form[0]))

@@ -14,10 +14,11 @@ from ..ids import Section
 from . import frame
 from .fields import Writer, parse_int
 from .lines import Node, data_of, parse_lines
-from .payload import FREE_BYTES, RATIO, Budget, alignment, write_payload
+from .numbers import numbers_crcs
+from .payload import alignment, write_payload
 from .records import CRC_AT, Auto, Tensor, write_record
 from .sections import WRITERS
-from .tables import decoded_tables, write_tables
+from .tables import write_tables
 
 
 def build_file(lines: Iterable[bytes]) -> bytes:
@@ -53,21 +54,20 @@ class Model:
 
 def _file(root: Writer) -> bytes:
     parts = [_part(node) for node in root.all("section")]
-    by_kind: dict[int, Part] = {}
+    first: dict[int, Part] = {}
     for part in parts:
-        other = by_kind.setdefault(part.kind, part)
+        other = first.setdefault(part.kind, part)
         if other is not part and part.writer.one("hex") is None:
             part.writer.node.fail("a second section of its type is written as hex")
     model = Model()
-    for kind in (Section.TABLES, Section.PAYLOAD, Section.RECORDS):
-        if kind in by_kind:
-            _fill(by_kind[kind], model, by_kind)
-    for part in parts:
-        if part.kind not in (Section.TABLES, Section.PAYLOAD, Section.RECORDS):
-            _fill(part, model, by_kind)
-        elif by_kind[part.kind] is not part:
-            _fill(part, model, by_kind)
+    for part in sorted(parts, key=_turn):
+        _fill(part, model, first.get(Section.RECORDS))
     return _assemble(root, parts)
+
+
+def _turn(part: Part) -> int:
+    """Records come last: they tell of payloads, and of numbers, which need tables."""
+    return 1 if part.kind == Section.RECORDS else 0
 
 
 def _part(node: Node) -> Part:
@@ -77,7 +77,7 @@ def _part(node: Node) -> Part:
     return Part(kind, Writer(node))
 
 
-def _fill(part: Part, model: Model, by_kind: dict[int, Part]) -> None:
+def _fill(part: Part, model: Model, records: Part | None) -> None:
     """Write the content of a section."""
     writer = part.writer
     raw = writer.one("hex")
@@ -90,7 +90,7 @@ def _fill(part: Part, model: Model, by_kind: dict[int, Part]) -> None:
     elif part.kind == Section.RECORDS:
         _write_records(writer, model)
     elif part.kind == Section.PAYLOAD:
-        _write_payloads(writer, model, by_kind.get(Section.RECORDS))
+        _write_payloads(writer, model, records)
     elif part.kind in WRITERS:
         WRITERS[Section(part.kind)](writer)
     content = bytes(writer.out)
@@ -142,13 +142,13 @@ def _write_payload(writer: Writer, model: Model, node: Node, index: int, log2: i
 def _write_records(writer: Writer, model: Model) -> None:
     nodes = writer.all("record")
     writer.number("count", "I", auto=len(nodes))
-    tables = decoded_tables(model.tables)
-    budget = Budget(FREE_BYTES + RATIO * sum(map(len, model.payloads.values())))
-    for index, node in enumerate(nodes):
-        payload = model.payloads.get(index, b"")
-        auto = Auto(0, len(payload), model.widths.get(index, 1))
-        record, t = write_record(node, auto)
-        crc = budget.crc_of(record, payload, tables)
+    payloads = [model.payloads.get(index, b"") for index in range(len(nodes))]
+    written = [
+        write_record(node, Auto(0, len(payload), model.widths.get(index, 1)))
+        for index, (node, payload) in enumerate(zip(nodes, payloads, strict=True))
+    ]
+    crcs = numbers_crcs([record for record, _ in written], payloads, model.tables)
+    for node, (record, t), crc in zip(nodes, written, crcs, strict=True):
         if not t.parts.tied and _crc_is_auto(node):
             struct.pack_into("<I", record, CRC_AT, crc)
         writer.out += record

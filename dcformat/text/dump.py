@@ -8,16 +8,18 @@ from dataclasses import dataclass, field
 
 from .. import frames
 from ..container import ENTRY_BYTES, HEADER_BYTES, Entry
-from ..errors import DcfError
 from ..fields import Fields, align
 from ..ids import MAGIC, Section
 from . import frame
 from .fields import Reader
-from .lines import FIRST_LINE, Node, data_node, print_lines, quote
-from .payload import FREE_BYTES, RATIO, Budget, alignment, read_payload, unpacked
+from .lines import FIRST_LINE, Node, data_node, print_lines
+from .numbers import numbers_crcs
+from .payload import alignment, read_payload, unpacked
 from .records import Auto, Tensor, read_record, split_records
-from .sections import READERS
-from .tables import decoded_tables, read_tables
+from .sections import READERS, read_names
+from .tables import read_tables
+
+NOTHING = memoryview(b"")
 
 
 def dump_file(data: bytes | memoryview, full: bool = False) -> Iterator[str]:
@@ -48,17 +50,27 @@ class Stored:
     content: memoryview | None
 
 
+@dataclass(frozen=True)
+class Payload:
+    """A payload as it stands: the padding before it, its bytes, their lines."""
+
+    pad: memoryview = NOTHING
+    raw: memoryview = NOTHING
+    lines: list[Node] = field(default_factory=list)
+    offset_width: int = 1
+
+
 @dataclass
 class Model:
     """What sections need to know of each other: the first of each type counts."""
 
     full: bool
-    content: dict[int, memoryview]
     names: list[str] = field(default_factory=list)
     tables: list[bytes] = field(default_factory=list)
+    records: list[memoryview] = field(default_factory=list)
     tensors: list[Tensor] = field(default_factory=list)
-    payloads: dict[int, tuple[memoryview, memoryview]] = field(default_factory=dict)
-    rest: memoryview = field(default_factory=lambda: memoryview(b""))
+    payloads: dict[int, Payload] = field(default_factory=dict)
+    rest: memoryview = NOTHING
 
 
 def _file(data: memoryview, full: bool) -> Iterator[Node]:
@@ -114,17 +126,17 @@ def _sections(data: memoryview, entries: list[Entry], places: list[frame.Place])
 def _model(sections: list[Stored], full: bool) -> Model:
     """Part RECORDS and PAYLOAD, whose lines depend on each other."""
     content = {s.entry.type: s.content for s in sections if s.content is not None}
-    model = Model(full, content)
-    names = READERS[Section.NAMES](content.get(Section.NAMES, memoryview(b"")), False) or []
+    model = Model(full)
+    names = read_names(content.get(Section.NAMES, NOTHING), False)
     model.names = [node.value for node in names if node.key == "name"]
-    tables = read_tables(content.get(Section.TABLES, memoryview(b"")), False)
+    tables = read_tables(content.get(Section.TABLES, NOTHING), False)
     model.tables = tables[1] if tables else []
-    found = split_records(content.get(Section.RECORDS, memoryview(b"")))
-    records = found[0] if found else []
-    model.tensors = [read_record(record, Auto())[1] for record in records]
-    payload = next((s for s in sections if s.entry.type == Section.PAYLOAD), None)
-    if payload is not None and payload.content is not None:
-        _part_payload(model, payload.content, payload.entry.align_log2)
+    records = split_records(content.get(Section.RECORDS, NOTHING))
+    model.records = records[0] if records else []
+    model.tensors = [read_record(record, Auto())[1] for record in model.records]
+    for section in sections:
+        if section.entry.type == Section.PAYLOAD and section.content is not None:
+            _part_payload(model, section.content, section.entry.align_log2)
     return model
 
 
@@ -135,7 +147,9 @@ def _part_payload(model: Model, content: memoryview, align_log2: int) -> None:
         start = min(align(end, alignment(t, t.payload_size, align_log2)), len(content))
         stop = min(start + t.payload_size, len(content))
         if stop > end:
-            model.payloads[index] = content[end:start], content[start:stop]
+            raw = content[start:stop]
+            lines, width = read_payload(raw, t, model.full)
+            model.payloads[index] = Payload(content[end:start], raw, lines, width)
         end = stop
     model.rest = content[end:]
 
@@ -169,7 +183,7 @@ def _entry_bytes(entry: Entry) -> bytes:
 
 
 def _content(section: Stored, model: Model) -> list[Node] | None:
-    content = section.content if section.content is not None else memoryview(b"")
+    content = section.content if section.content is not None else NOTHING
     kind = section.entry.type
     if kind == Section.RECORDS:
         return _records(content, model)
@@ -185,21 +199,17 @@ def _records(content: memoryview, model: Model) -> list[Node] | None:
     found = split_records(content)
     if found is None:
         return None
-    records, rest = found
     reader = Reader(Fields(content, "RECORDS"), [], model.full)
-    reader.number("count", "I", auto=len(records))
-    tables = decoded_tables(model.tables)
-    payloads = sum(len(raw) for _, raw in model.payloads.values())
-    budget = Budget(FREE_BYTES + RATIO * payloads)
-    for index, record in enumerate(records):
-        raw = model.payloads.get(index, (b"", memoryview(b"")))[1]
-        _, width = read_payload(raw, model.tensors[index], False)
-        auto = Auto(budget.crc_of(record, bytes(raw), tables), len(raw), width)
-        node, _ = read_record(record, auto, model.full)
+    reader.number("count", "I", auto=len(model.records))
+    payloads = [model.payloads.get(index, Payload()) for index in range(len(model.records))]
+    crcs = numbers_crcs(model.records, [payload.raw for payload in payloads], model.tables)
+    for index, payload in enumerate(payloads):
+        auto = Auto(crcs[index], len(payload.raw), payload.offset_width)
+        node, _ = read_record(model.records[index], auto, model.full)
         node.comment = _label(index, model)
         reader.out.append(node)
-    if rest:
-        reader.out.append(data_node("rest", rest))
+    if found[1]:
+        reader.out.append(data_node("rest", found[1]))
     return reader.out
 
 
@@ -211,16 +221,15 @@ def _label(index: int, model: Model) -> str:
 def _payloads(model: Model, align_log2: int) -> list[Node]:
     nodes = []
     end = 0
-    for index, (pad, raw) in model.payloads.items():
-        t = model.tensors[index]
-        lines, _ = read_payload(raw, t, model.full)
-        zeros = align(end, alignment(t, len(raw), align_log2)) - end
-        if pad != bytes(zeros):
-            lines.insert(0, data_node("pad", pad))
-        node = Node(f"payload {index}", lines)
+    for index, payload in model.payloads.items():
+        node = Node(f"payload {index}", payload.lines)
         node.comment = model.names[index] if index < len(model.names) else ""
+        size = len(payload.raw)
+        zeros = align(end, alignment(model.tensors[index], size, align_log2)) - end
+        if payload.pad != bytes(zeros):
+            node.children.insert(0, data_node("pad", payload.pad))
         nodes.append(node)
-        end += len(pad) + len(raw)
+        end += len(payload.pad) + size
     if model.rest:
         nodes.append(data_node("rest", model.rest))
     return nodes

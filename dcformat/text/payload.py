@@ -1,18 +1,15 @@
-"""Payloads in both directions: parameters per axis, offsets, classes, blocks; and their CRC."""
+"""Payloads in both directions: parameters per axis, offsets, classes, blocks."""
 
 from __future__ import annotations
 
 import math
-import zlib
-from dataclasses import dataclass
 from itertools import pairwise
 
-from .. import decode, frames
-from ..container import Container, Entry
+from .. import frames
 from ..errors import DcfError
 from ..fields import Fields
-from ..ids import MAX_ALIGN_LOG2, WIDTH, AffineFlag, Coder, DType, ScaleKind, Section, ValuesId
-from ..records import Head, parse_head, payload_align
+from ..ids import MAX_ALIGN_LOG2, AffineFlag, Coder, DType, ScaleKind, ValuesId
+from ..records import Head, payload_align
 from .fields import DECIMAL, REAL, Io, Reader, Writer
 from .lines import Node, data_node, data_of, words_node
 from .records import Tensor, need
@@ -159,30 +156,3 @@ def alignment(t: Tensor, size: int, align_log2: int) -> int:
     head = Head(layout=t.layout, values=t.values, coder=t.coder, payload_size=size)
     step: int = 1 << align_log2 if align_log2 <= MAX_ALIGN_LOG2 else 1
     return payload_align(head, step)
-
-
-@dataclass
-class Budget:
-    """Bytes that may still be decoded for CRCs, so that a small text asks for little work."""
-
-    left: int
-
-    def crc_of(self, record: bytes | memoryview, payload: bytes, tables: list[object]) -> int:
-        """Return the CRC-32 of what a record's payload decodes to; 0 where it does not."""
-        view = memoryview(payload)
-        entry = Entry(Section.PAYLOAD, 0, 0, 0, 0, 0, len(view), len(view))
-        container = Container(view, {Section.PAYLOAD: entry})
-        try:
-            head, fields = parse_head(Fields(memoryview(record), "record"), 0, [])
-            if head.tied is not None:
-                return 0
-            parsed = decode.parse_rooms(0, head, fields, tables)
-            size = head.elements * WIDTH[parsed.plan.number] if parsed.plan else 0
-            if size > self.left:
-                return 0
-            self.left -= size
-            opened = decode.Opened(container, tables, [], [parsed])
-            return zlib.crc32(decode.decode_numbers(opened, 0, check=False).tobytes())
-        except DcfError:
-            return 0
-

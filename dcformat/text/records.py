@@ -122,7 +122,7 @@ def parts_of(record: memoryview) -> Parts | None:
         return None
     rank = rank if 4 * rank <= left else 0
     left -= 4 * rank
-    permuted = bool(flags & RecordFlag.PERMUTED) and 0 < rank and align(rank, 4) <= left
+    permuted = bool(flags & RecordFlag.PERMUTED) and rank > 0 and align(rank, 4) <= left
     left -= align(rank, 4) if permuted else 0
     return Parts(False, wide, permuted, bool(flags & RecordFlag.BLOCKED) and left >= 4, rank)
 

@@ -10,7 +10,19 @@ from ..encodings.coder_huffman import UNUSED
 from ..errors import CorruptError, DcfError
 from ..fields import Fields
 from ..ids import WIDTH, DType, TableKind
-from .fields import DECIMAL, DTYPE, HEX, REAL, Io, Kind, Reader, Writer, numbers_of, one_of, parse_int
+from .fields import (
+    DECIMAL,
+    DTYPE,
+    HEX,
+    REAL,
+    Io,
+    Kind,
+    Reader,
+    Writer,
+    numbers_of,
+    one_of,
+    parse_int,
+)
 from .lines import Node, data_node, words_node
 
 KIND = one_of(TableKind)
@@ -189,6 +201,8 @@ def _write_fields(writer: Writer, kind: int) -> None:
         level = writer.number("type", "B", DTYPE)
         code, shown, words = level_code(level)
         values = writer.words("levels", shown)
+        if not values:
+            writer.node.fail("a codebook without 'levels'")
         writer.number("count", "B", auto=-(-len(values) // words), bias=1)
         writer.numbers("levels", code, len(values), shown)
     elif kind == TableKind.HUFFMAN_FLAT:
@@ -201,7 +215,9 @@ def _write_fields(writer: Writer, kind: int) -> None:
 
 def _write_lengths(writer: Writer, kind: int) -> None:
     lengths = writer.words("lengths", LENGTH)
-    node = writer.one("lengths") or writer.node
+    node = writer.one("lengths")
+    if node is None or not lengths:
+        writer.node.fail("a table without 'lengths'")
     writer.number("first", "B")
     writer.number("count", "B", auto=len(lengths), bias=1)
     if any(not 0 <= n < 16 for n in lengths):
