@@ -6,7 +6,6 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from .. import frames
 from ..container import ENTRY_BYTES, HEADER_BYTES, Entry
 from ..fields import Fields, align
 from ..ids import MAGIC, Section
@@ -14,7 +13,7 @@ from . import frame
 from .fields import Reader
 from .lines import FIRST_LINE, Node, data_node, print_lines
 from .numbers import numbers_crcs
-from .payload import alignment, read_payload, unpacked
+from .payload import Allowance, alignment, allowance, read_payload, unpacked
 from .records import Auto, Tensor, read_record, split_records
 from .sections import READERS, read_names
 from .tables import read_tables
@@ -90,8 +89,9 @@ def _file(data: memoryview, full: bool) -> Iterator[Node]:
     )
     yield _header(data, start, auto, full)
     places = frame.places_of(data, entries, end)
-    sections = _sections(data, entries, places)
-    model = _model(sections, full)
+    allowed = allowance(len(data))
+    sections = _sections(data, entries, places, allowed)
+    model = _model(sections, allowed, full)
     for number, (section, place) in enumerate(zip(sections, places, strict=True)):
         first = all(s.entry.type != section.entry.type for s in sections[:number])
         yield _section(section, place, model, first)
@@ -107,7 +107,9 @@ def _header(data: memoryview, start: int, auto: frame.HeaderAuto, full: bool) ->
     return Node("header", reader.out)
 
 
-def _sections(data: memoryview, entries: list[Entry], places: list[frame.Place]) -> list[Stored]:
+def _sections(
+    data: memoryview, entries: list[Entry], places: list[frame.Place], allowed: Allowance
+) -> list[Stored]:
     seen: set[int] = set()
     found = []
     for entry, place in zip(entries, places, strict=True):
@@ -116,14 +118,14 @@ def _sections(data: memoryview, entries: list[Entry], places: list[frame.Place])
         if entry.type in seen or entry.type not in set(Section):
             content = None
         elif frame.is_compressed(entry.type, entry.codec):
-            raw = unpacked(stored, frames.content_size(stored))
+            raw = unpacked(stored, allowed)
             content = None if raw is None else memoryview(raw)
         seen.add(entry.type)
         found.append(Stored(entry, data[place.pad : place.start], stored, content))
     return found
 
 
-def _model(sections: list[Stored], full: bool) -> Model:
+def _model(sections: list[Stored], allowed: Allowance, full: bool) -> Model:
     """Part RECORDS and PAYLOAD, whose lines depend on each other."""
     content = {s.entry.type: s.content for s in sections if s.content is not None}
     model = Model(full)
@@ -136,11 +138,11 @@ def _model(sections: list[Stored], full: bool) -> Model:
     model.tensors = [read_record(record, Auto())[1] for record in model.records]
     for section in sections:
         if section.entry.type == Section.PAYLOAD and section.content is not None:
-            _part_payload(model, section.content, section.entry.align_log2)
+            _part_payload(model, section.content, section.entry.align_log2, allowed)
     return model
 
 
-def _part_payload(model: Model, content: memoryview, align_log2: int) -> None:
+def _part_payload(model: Model, content: memoryview, align_log2: int, allowed: Allowance) -> None:
     """Find each record's payload, as the records say where they stand."""
     end = 0
     for index, t in enumerate(model.tensors):
@@ -148,7 +150,7 @@ def _part_payload(model: Model, content: memoryview, align_log2: int) -> None:
         stop = min(start + t.payload_size, len(content))
         if stop > end:
             raw = content[start:stop]
-            lines, width = read_payload(raw, t, model.full)
+            lines, width = read_payload(raw, t, allowed, model.full)
             model.payloads[index] = Payload(content[end:start], raw, lines, width)
         end = stop
     model.rest = content[end:]

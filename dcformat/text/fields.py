@@ -55,9 +55,10 @@ def parse_real(text: str) -> int | None:
     if not _REAL.fullmatch(text):
         return None
     try:
-        return int.from_bytes(struct.pack("<f", float(text)), "little")
+        bits = int.from_bytes(struct.pack("<f", float(text)), "little")
     except OverflowError:
         return None
+    return bits if bits & 0x7F800000 != 0x7F800000 else None
 
 
 def one_of(kind: type[IntEnum], **more: int) -> Kind:

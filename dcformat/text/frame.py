@@ -69,7 +69,7 @@ def header_fields(io: Io, auto: HeaderAuto) -> HeaderSays:
     return HeaderSays(size, count, crc)
 
 
-def header_crc(header: bytes | memoryview, extra: bytes | memoryview) -> int:
+def header_crc(header: bytes | bytearray | memoryview, extra: bytes | memoryview) -> int:
     """Return the CRC of a header whose last field is its CRC."""
     return zlib.crc32(extra, zlib.crc32(header[: HEADER_BYTES - 4]))
 

@@ -87,8 +87,9 @@ def _text_of(raw: bytes, number: int) -> str:
     except UnicodeDecodeError:
         fail(number, "not UTF-8")
     if "#" in text or '"' in text:
-        found = _BARE.match(text)
-        text, rest = text[: found.end()], text[found.end() :] if found else ""
+        bare = _BARE.match(text)
+        end = bare.end() if bare else 0
+        text, rest = text[:end], text[end:]
         if rest.startswith('"'):
             fail(number, "a quoted value without its end")
     text = text.rstrip(" \r\n")

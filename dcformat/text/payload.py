@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from itertools import pairwise
 
 from .. import frames
@@ -14,15 +15,32 @@ from .fields import DECIMAL, REAL, Io, Reader, Writer
 from .lines import Node, data_node, data_of, words_node
 from .records import Tensor, need
 
-#: What may be decompressed or decoded to compare it: this much, and so many times what is stored.
-FREE_BYTES = 1 << 24
-RATIO = 16
 _POINTS = {DType.INT8: "b", DType.UINT8: "B", DType.INT16: "h", DType.UINT16: "H"}
 
 
-def unpacked(frame: bytes | memoryview, size: int) -> bytes | None:
+@dataclass
+class Allowance:
+    """How many bytes may still be decompressed or decoded, so that little asks for little work."""
+
+    left: int
+
+    def take(self, size: int) -> bool:
+        """Tell whether `size` more bytes are allowed, and count them."""
+        if size > self.left:
+            return False
+        self.left -= size
+        return True
+
+
+def allowance(stored: int) -> Allowance:
+    """Return what `stored` bytes may become: 4 MiB, and sixteen times themselves."""
+    return Allowance((1 << 22) + 16 * stored)
+
+
+def unpacked(frame: bytes | memoryview, allowed: Allowance) -> bytes | None:
     """Return what a zstd frame holds if compressing it gives the frame, else None."""
-    if size > FREE_BYTES + RATIO * len(frame):
+    size = frames.content_size(frame)
+    if not allowed.take(size):
         return None
     try:
         content = frames.decompress(frame, size, "")
@@ -31,14 +49,16 @@ def unpacked(frame: bytes | memoryview, size: int) -> bytes | None:
     return content if frames.compress(content) == frame else None
 
 
-def read_payload(raw: memoryview, t: Tensor, full: bool) -> tuple[list[Node], int]:
+def read_payload(
+    raw: memoryview, t: Tensor, allowed: Allowance, full: bool
+) -> tuple[list[Node], int]:
     """Return the lines of a payload and the offset width that its blocks ask for."""
     reader = Reader(Fields(raw, "payload"), [], full)
-    width = reader.attempt(lambda: _read(reader, t))
+    width = reader.attempt(lambda: _read(reader, t, allowed))
     return reader.out, width or 1
 
 
-def _read(reader: Reader, t: Tensor) -> int:
+def _read(reader: Reader, t: Tensor, allowed: Allowance) -> int:
     _front(reader, t)
     count = t.block_count
     fields, width = reader.data, t.offset_width
@@ -53,7 +73,7 @@ def _read(reader: Reader, t: Tensor) -> int:
         reader.out.append(words_node("offsets", [str(n) for n in offsets]))
         bounds = [0, len(blocks)]
     if len(bounds) > 2 or len(blocks):
-        reader.out += [_read_block(blocks[a:b], t) for a, b in pairwise(bounds)]
+        reader.out += [_read_block(blocks[a:b], t, allowed) for a, b in pairwise(bounds)]
     return offset_width(offsets)
 
 
@@ -66,9 +86,9 @@ def _read_classes(reader: Reader, count: int) -> None:
         reader.out.append(Node(f"spare {spare}"))
 
 
-def _read_block(block: memoryview, t: Tensor) -> Node:
+def _read_block(block: memoryview, t: Tensor, allowed: Allowance) -> Node:
     if t.coder == Coder.ZSTD:
-        content = unpacked(block, frames.content_size(block))
+        content = unpacked(block, allowed)
         if content is not None:
             return data_node("frame", content)
     return data_node("block", block)

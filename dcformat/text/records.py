@@ -297,7 +297,8 @@ def split_records(content: memoryview) -> tuple[list[memoryview], memoryview] | 
     if len(content) < 4:
         return None
     (count,) = struct.unpack("<I", content[:4])
-    records, at = [], 4
+    records: list[memoryview] = []
+    at = 4
     while len(records) < count and len(content) - at >= FIRST_FIELDS:
         size = 4 * content[at]
         if size < FIRST_FIELDS or size > len(content) - at:
