@@ -46,6 +46,7 @@ from .sections import write_graph, write_hashes, write_layers, write_meta, write
 
 TARGETS = ("mcu", "host")
 PRODUCER = "dcformat 0.1.0"
+REORDERED_MOST = 1 << 22  #: elements; for host, larger tensors keep the logical order
 SPEED_MARGIN = 1.05  #: `prefer="speed"` takes a faster form that is at most this much larger
 
 Progress = Callable[[str, int, int], None]
@@ -220,7 +221,7 @@ def _orders(tensor: CodedTensor, settings: Settings) -> list[bool]:
     """Return whether to store in kernel order: always for mcu, for host if it is smaller."""
     if not settings.host:
         return [True]
-    return [False, True] if tensor.order else [False]
+    return [False, True] if tensor.order and tensor.size <= REORDERED_MOST else [False]
 
 
 def _least(draft: tuple[Form | None, Form]) -> int:

@@ -43,7 +43,8 @@ ROOM_OF: dict[type, ValuesId] = {
 SMALL_PAYLOAD = 2048  #: below this many bytes a tensor is one block
 OFFSET_SHARE = 200 / 3  #: block offsets cost at most one byte in 66.7 (1.5 %)
 MAX_BLOCKS = 4096  #: of a tensor: their symbol counts are held at once
-ZSTD_BLOCK = 1 << 22  #: symbols of a zstd block
+ZSTD_BLOCK = 1 << 20  #: symbols of a zstd block
+FEW = 32  #: pieces of a large tensor in another order than it is read
 NEAR = 1.06  #: a layout whose estimate is this much above the smallest is not worked out
 PACKED_GAP_MOST = 1 << 16  #: elements; above it a Huffman table always pays for itself
 
@@ -89,7 +90,10 @@ class Stored:
 
     def cuts(self, block_rows: int) -> Iterator[tuple[int, int]]:
         """Yield the rows from and to which to work at once."""
-        step = block_rows * max(1, PIECE // max(1, block_rows * self.columns))
+        # rows that do not lie together are costly to read: few large pieces
+        permuted = self.order != tuple(range(len(self.order)))
+        most = max(PIECE, self.elements // FEW) if permuted else PIECE
+        step = block_rows * max(1, most // max(1, block_rows * self.columns))
         rows = self.rows if self.elements else 1
         return ((start, min(start + step, rows)) for start in range(0, rows, max(1, step)))
 
@@ -466,7 +470,7 @@ def _zstd(stored: Stored, row_access: bool, scratch: Scratch, least: int) -> Ite
     rows = 1 if row_access else max(1, ZSTD_BLOCK // per_row)
     rows = min(rows, stored.rows, (1 << 24) - 1)
     share = rows / stored.rows
-    if not row_access and share < 1 and len(_first_frame(stored, rows)) > NEAR * share * least:
+    if not row_access and share < 1 and len(_first_frame(stored, rows)) >= share * least:
         return
     yield zstd_form(stored, rows, scratch)
 

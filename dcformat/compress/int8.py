@@ -33,29 +33,36 @@ def quantize_int8(
 ) -> Affine:
     """Give int8 numbers to `keep`, window by window, and return their scales.
 
-    `read(window)` gives the weights of a window of a tensor of `shape`. Each is rounded to the
-    nearest q * scale. The scale of output channel c (index of `axis`) is max|w_c| / 127 in
+    `read(window)` gives a copy of the weights in a window of a tensor of `shape`. Each is rounded
+    to the nearest q * scale. The scale of output channel c (index of `axis`) is max|w_c| / 127 in
     float32, not below the smallest normal number, and 1 for a channel of zeros. One scale for the
     whole tensor is taken where `axis` is None, or where neither the layer's output error nor any
     channel's is larger for it: for inputs that are uncorrelated and of equal variance that error
     is the sum of squared weight errors.
     """
-    cuts = list(windows(shape, axis))
-    largest = [_largest(read(window), axis) for window in cuts]
-    peaks = np.asarray(max(largest, default=0.0)) if axis is None else np.concatenate(largest)
+    peaks = _peaks(read, shape, axis)
     whole = _scales(np.asarray(peaks.max(initial=0.0)))
     scales = whole if axis is None else _scales(peaks)
-    if axis is not None and all(_no_worse(read(w), w, axis, scales, whole) for w in cuts):
-        axis, scales = None, whole
-    for window in cuts:
+    if axis is not None:
+        quiet = int(np.argmin(peaks)) if peaks.size else 0  # most likely to lose by a shared scale
+        cuts = sorted(windows(shape, axis), key=lambda w: not w[axis].start <= quiet < w[axis].stop)
+        if all(_no_worse(read(window), window, axis, scales, whole) for window in cuts):
+            axis, scales = None, whole
+    for window in windows(shape):
         keep(window, _round(read(window), _along(scales, window, len(shape), axis)))
     return Affine(DType.INT8, scales, np.zeros(scales.shape, np.int32), axis)
 
 
-def _largest(weights: F64, axis: int | None) -> F64:
+def _peaks(read: Callable[[Window], F64], shape: tuple[int, ...], axis: int | None) -> F64:
     """Return max|w| over all axes but `axis`."""
-    others = tuple(i for i in range(weights.ndim) if i != axis)
-    return np.asarray(np.abs(weights).max(axis=others, initial=0.0))
+    others = tuple(i for i in range(len(shape)) if i != axis)
+    peaks = np.zeros(() if axis is None else shape[axis])
+    for window in windows(shape):
+        along = window[axis] if axis is not None and axis < len(window) else slice(None)
+        part = peaks[along] if axis is not None else peaks
+        weights = read(window)
+        np.maximum(part, np.abs(weights, out=weights).max(axis=others, initial=0.0), out=part)
+    return peaks
 
 
 def _scales(largest: F64) -> F32:
@@ -90,4 +97,5 @@ def _along(scale: F32, window: Window, rank: int, axis: int | None) -> F64:
     real = scale.astype(np.float64)
     if axis is None:
         return real
-    return real[window[axis]].reshape([-1 if i == axis else 1 for i in range(rank)])
+    along = window[axis] if axis < len(window) else slice(None)
+    return real[along].reshape([-1 if i == axis else 1 for i in range(rank)])

@@ -27,7 +27,7 @@ def plain_per_channel(data: F64, axis: int) -> F64:
 def quantize(weights: F64, axis: int | None) -> tuple[I8, Affine]:
     """Return all numbers at once."""
     numbers = np.zeros(weights.shape, np.int8)
-    affine = quantize_int8(lambda w: weights[w], weights.shape, axis, numbers.__setitem__)
+    affine = quantize_int8(lambda w: weights[w].copy(), weights.shape, axis, numbers.__setitem__)
     return numbers, affine
 
 
