@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from .errors import Code, DcfError, error_of
 from .files import read_container
 from .forms import logical_values
 from .ids import MAX_NAME_BYTES, WIDTH, Coder, DType, GraphFormat, Meta, Section
-from .model import Array, Graph, LayerFormat
+from .model import Array, Graph, LayerFormat, LazyTensor, Model, Window
 from .sections import parse_hashes, parse_layers, parse_meta, parse_names
 
 #: Bytes that one decoded tensor may take unless the caller says otherwise.
@@ -165,13 +165,34 @@ class File(Mapping[str, Array]):
 
     def coded_model(self) -> CodedModel:
         """Return everything in the file."""
+        tensors = tuple(self.coded(name) for name in self.names)
+        return CodedModel(tensors, self.graph, self.layers, self.known_metadata)
+
+    @property
+    def known_metadata(self) -> dict[Meta, bytes]:
+        """The entries of META whose keys are in the registry."""
         known = {int(key) for key in Meta}
-        return CodedModel(
-            tuple(self.coded(name) for name in self.names),
-            self.graph,
-            self.layers,
-            {Meta(k): v for k, v in self.metadata.items() if k in known},
-        )
+        return {Meta(k): v for k, v in self.metadata.items() if k in known}
+
+
+def model_of(file: File) -> Model:
+    """Return the model in the file; each tensor is decoded when it is asked for.
+
+    The last one decoded is kept, for writers that ask for its pieces.
+    """
+    kept: dict[str, Array] = {}
+
+    def read(name: str, window: Window) -> Array:
+        if name not in kept:
+            kept.clear()
+            kept[name] = file[name]
+        return kept[name][window]
+
+    tensors = []
+    for name in file.names:
+        head = file.record(name).head
+        tensors.append(LazyTensor(name, DType(head.dtype), head.shape, partial(read, name)))
+    return Model(tuple(tensors), file.graph, metadata=file.known_metadata)
 
 
 def _indices(numbers: Array, values: Codebook, opened: Opened, record: Record) -> Array:

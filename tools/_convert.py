@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dcformat import api
-from dcformat.coded import CodedModel, expand
+from dcformat.coded import CodedModel
 from dcformat.compress import Line, Recipe, compress, report
 from dcformat.encode import Settings, encode_to
 from dcformat.errors import ConvertError
-from dcformat.file import File, load
+from dcformat.file import File, load, model_of
 from dcformat.files import atomic_output, scratch_folder
 from dcformat.ids import BITS, Section
 from dcformat.model import Model
@@ -103,20 +103,19 @@ def _compress(job: Job, model: Model, wishes: Wishes, tick: Tick) -> Outcome:
 
 
 def _from_dcf(job: Job, file: File, wishes: Wishes, tick: Tick) -> Outcome:
-    coded = file.coded_model()
     if job.output_format != DCF:
-        return _write_foreign(job, expand(coded), file.size)
+        return _write_foreign(job, model_of(file), file.size)
     file.check_rewritable()
+    coded = file.coded_model()
     if not file.opened.container.has(Section.NAMES) and file.names:
         reason = "its names were left out, and with them what a new file needs"
         raise ConvertError(f"cannot be written again: {reason}", place=job.source)
     stored, sections = _encode(job, coded, wishes.settings(api.recipe_target(coded)), tick)
-    model = expand(coded)
     return Outcome(
         job,
         tensors=len(coded.tensors),
         layers=None,
-        weights=_weights(model),
+        weights=_weights(coded),
         source=file.size,
         stored=stored,
         sections=sections,
@@ -169,6 +168,6 @@ def _layers(model: Model) -> int:
     return len({use.node for use in model.uses.values() if use.role == "weight"})
 
 
-def _weights(model: Model) -> int:
+def _weights(model: Model | CodedModel) -> int:
     """Return the bytes of all tensors, each packed as its type is in a foreign file."""
     return sum(-(-tensor.size * BITS[tensor.dtype] // 8) for tensor in model.tensors)
