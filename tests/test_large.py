@@ -33,9 +33,10 @@ SHAPES = {
 CHILD = """
 import sys
 from dcformat.tools.dcconvert import main
-status = main(sys.argv[1:], standalone_mode=False)
-print(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")))
-sys.exit(status)
+try:
+    main(sys.argv[1:])
+finally:
+    print(next(line.split()[1] for line in open("/proc/self/status") if "VmHWM" in line))
 """
 
 pytestmark = [

@@ -43,14 +43,24 @@ def quantize_int8(
     peaks = _peaks(read, shape, axis)
     whole = _scales(np.asarray(peaks.max(initial=0.0)))
     scales = whole if axis is None else _scales(peaks)
-    if axis is not None:
-        quiet = int(np.argmin(peaks)) if peaks.size else 0  # most likely to lose by a shared scale
-        cuts = sorted(windows(shape, axis), key=lambda w: not w[axis].start <= quiet < w[axis].stop)
-        if all(_no_worse(read(window), window, axis, scales, whole) for window in cuts):
-            axis, scales = None, whole
+    if axis is not None and _one_serves(read, shape, axis, peaks):
+        axis, scales = None, whole
     for window in windows(shape):
         keep(window, _round(read(window), _along(scales, window, len(shape), axis)))
     return Affine(DType.INT8, scales, np.zeros(scales.shape, np.int32), axis)
+
+
+def _one_serves(
+    read: Callable[[Window], F64], shape: tuple[int, ...], axis: int, peaks: F64
+) -> bool:
+    """Tell whether no channel has a larger error with one scale for the whole tensor."""
+    if not peaks.size:
+        return True
+    scales, whole = _scales(peaks), _scales(np.asarray(peaks.max()))
+    quiet = int(np.argmin(peaks))  # most likely to lose: looked at first
+    cuts = list(windows(shape, axis))
+    cuts.sort(key=lambda window: not window[axis].start <= quiet < window[axis].stop)
+    return all(_no_worse(read(window), window, axis, scales, whole) for window in cuts)
 
 
 def _peaks(read: Callable[[Window], F64], shape: tuple[int, ...], axis: int | None) -> F64:

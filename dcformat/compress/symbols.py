@@ -33,7 +33,7 @@ class Symbols:
 
     def reals(self, window: Window) -> F64:
         """Return a copy of the tensor's elements in a window, as float64."""
-        return reals_of(self.tensor.piece(window), self.tensor.dtype).copy()
+        return np.array(reals_of(self.tensor.piece(window), self.tensor.dtype))
 
     def keep(self, window: Window, symbols: Bytes) -> None:
         """Keep the symbols of a window; windows come in row-major order."""
