@@ -85,6 +85,7 @@ def _faults(file: File, record: Record, counts: Counts, shared: frozenset[int]) 
         params = record.layout
     try:
         form = _form(file, record, stored, params)
+        again = None if form is None else form.payload()
     except CorruptError as error:  # its tables lack a symbol that the canonical writing needs
         yield f"payload: not written in the canonical way ({error})"
         return
@@ -92,7 +93,7 @@ def _faults(file: File, record: Record, counts: Counts, shared: frozenset[int]) 
         return
     _count(form, record, counts)
     start, stop = record.offset, record.offset + record.head.payload_size
-    if form.payload() != file.opened.container.stored(Section.PAYLOAD)[start:stop]:
+    if again != file.opened.container.stored(Section.PAYLOAD)[start:stop]:
         yield "payload: not written in the canonical way"
 
 

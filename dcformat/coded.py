@@ -279,6 +279,18 @@ def _from_float32(real: F32, dtype: DType) -> Array:
 
 
 def expand(coded: CodedModel) -> Model:
-    """Return `coded` as dense numbers in the logical types, with its graph."""
-    tensors = tuple(Tensor(t.name, t.dtype, expand_tensor(t)) for t in coded.tensors)
-    return Model(tensors, coded.graph, source=coded.source, metadata=dict(coded.metadata))
+    """Return `coded` as dense numbers in the logical types, with its graph.
+
+    Tensors that hold the same symbols share the numbers.
+    """
+    arrays: dict[tuple[int, int, int], Array] = {}
+    tensors = []
+    for tensor in coded.tensors:
+        if isinstance(tensor, LazyCoded):  # its symbols are made anew each time
+            tensors.append(Tensor(tensor.name, tensor.dtype, expand_tensor(tensor)))
+            continue
+        key = id(tensor.symbols), id(tensor.values), int(tensor.dtype)
+        if key not in arrays:
+            arrays[key] = expand_tensor(tensor)
+        tensors.append(Tensor(tensor.name, tensor.dtype, arrays[key]))
+    return Model(tuple(tensors), coded.graph, source=coded.source, metadata=dict(coded.metadata))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -117,14 +118,20 @@ class File(Mapping[str, Array]):
 
     def check_budget(self, record: Record) -> None:
         """Raise LimitError where decoding a tensor would take more than the budget."""
-        head, plan = record.head, record.plan
-        width = max(WIDTH[plan.number], WIDTH[DType(head.dtype)]) if plan else 0
-        if head.elements * width > self.budget:
-            raise error_of(
-                Code.LIMIT,
-                f"decodes to {head.elements * width} bytes; the budget is {self.budget}",
-                f"tensor {record.index}",
-            )
+        self._need(_decoded_bytes(record), f"tensor {record.index}")
+
+    def check_aliases(self) -> None:
+        """Raise LimitError where other names of tensors stand for more than the budget.
+
+        A name takes 12 bytes of a file, whatever the tensor takes.
+        """
+        tied = (r.head.tied for r in self.opened.records if r.head.tied is not None)
+        self._need(sum(_decoded_bytes(self.opened.records[i]) for i in tied), "tied tensors")
+
+    def _need(self, size: int, place: str) -> None:
+        if size > self.budget:
+            message = f"decodes to {size} bytes; the budget is {self.budget}"
+            raise error_of(Code.LIMIT, message, place)
 
     def coded(self, name: str) -> CodedTensor:
         """Return a tensor as symbols and values. Raises KeyError, or DcfError with the place."""
@@ -164,9 +171,18 @@ class File(Mapping[str, Array]):
         return numbers, values
 
     def coded_model(self) -> CodedModel:
-        """Return everything in the file."""
-        tensors = tuple(self.coded(name) for name in self.names)
-        return CodedModel(tensors, self.graph, self.layers, self.known_metadata)
+        """Return everything in the file; tied tensors share their memory."""
+        self.check_aliases()
+        return CodedModel(tuple(self._each()), self.graph, self.layers, self.known_metadata)
+
+    def _each(self) -> Iterator[CodedTensor]:
+        """Yield every tensor; one that was decoded under another name is not decoded again."""
+        firsts: dict[int, CodedTensor] = {}
+        for i, name in enumerate(self.names):
+            record = self.opened.record(i).index
+            if record not in firsts:
+                firsts[record] = self.coded(name)
+            yield replace(firsts[record], name=name)
 
     @property
     def known_metadata(self) -> dict[Meta, bytes]:
@@ -178,21 +194,32 @@ class File(Mapping[str, Array]):
 def model_of(file: File) -> Model:
     """Return the model in the file; each tensor is decoded when it is asked for.
 
-    The last one decoded is kept, for writers that ask for its pieces.
+    The last one decoded is kept, for writers that ask for its pieces. LimitError where other
+    names of tensors stand for more than the budget.
     """
-    kept: dict[str, Array] = {}
+    file.check_aliases()
+    kept: dict[int, Array] = {}
 
     def read(name: str, window: Window) -> Array:
-        if name not in kept:
+        index = file.record(name).index
+        if index not in kept:
             kept.clear()
-            kept[name] = file[name]
-        return kept[name][window]
+            kept[index] = file[name]
+        return kept[index][window]
 
     tensors = []
     for name in file.names:
-        head = file.record(name).head
+        record = file.record(name)
+        if record.plan is None:
+            raise error_of(Code.UNSUPPORTED, record.unsupported, name)
+        head = record.head
         tensors.append(LazyTensor(name, DType(head.dtype), head.shape, partial(read, name)))
     return Model(tuple(tensors), file.graph, metadata=file.known_metadata)
+
+
+def _decoded_bytes(record: Record) -> int:
+    head, plan = record.head, record.plan
+    return head.elements * max(WIDTH[plan.number], WIDTH[DType(head.dtype)]) if plan else 0
 
 
 def _indices(numbers: Array, values: Codebook, opened: Opened, record: Record) -> Array:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -95,9 +96,10 @@ def _check_file(data: bytes) -> tuple[tuple[Check, ...], File | None]:
 
 def _check_budget(file: File) -> Check:
     faults = []
-    for record in file.opened.records:
+    budgets = [partial(file.check_budget, record) for record in file.opened.records]
+    for check in (*budgets, file.check_aliases):
         try:
-            file.check_budget(record)
+            check()
         except DcfError as error:
             faults.append(_says(error))
     return verdict("limits", faults, "none exceeded")

@@ -40,8 +40,8 @@ from dcformat.compress.recipe import read_recipe, recipe_from_json, recipe_json 
 from dcformat.container import parse_container  # noqa: E402
 from dcformat.converters import onnx_wire, read_onnx, write_onnx  # noqa: E402
 from dcformat.errors import DcfError  # noqa: E402
-from dcformat.file import File  # noqa: E402
-from dcformat.ids import GraphFormat, Meta, Section  # noqa: E402
+from dcformat.file import File, model_of  # noqa: E402
+from dcformat.ids import NUMPY, GraphFormat, Meta, Section  # noqa: E402
 from dcformat.model import Graph, Model  # noqa: E402
 from dcformat.sections import (  # noqa: E402
     parse_hashes,
@@ -116,6 +116,10 @@ def _read_all(file: File) -> None:
             array = file[name]
             assert array.shape == file.record(name).head.shape
             assert array.nbytes <= BUDGET
+    with refusing():
+        for tensor in model_of(file).tensors:
+            assert tensor.data.shape == tensor.shape
+            assert tensor.data.dtype == NUMPY[tensor.dtype]
 
 
 def check_decoders(data: bytes) -> None:
