@@ -21,6 +21,11 @@ from .parts import Items, Planes, check_end, read_table
 Lengths = npt.NDArray[np.uint8]
 FULL = 1 << MAX_CODE_BITS
 UNUSED = 255
+#: Bits of a step of HUFFMAN_DELTA from -12 to 12, by step; negative ones count from the end.
+_STEP_BITS = np.array(
+    [2 * (2 * n + 1).bit_length() - 1 for n in range(13)]
+    + [2 * (2 * n + 2).bit_length() - 1 for n in range(12, 0, -1)]
+)
 CHUNK = 1 << 14  #: bytes of a block that a reader looks up at once
 
 
@@ -157,15 +162,14 @@ def write_table(table: Table) -> bytes:
 def entry_size(table: Table) -> int:
     """Return len(write_table(table)), without writing it."""
     used = np.flatnonzero(table.lengths != UNUSED)
-    span = table.lengths[used[0] : used[-1] + 1].astype(np.int64)
-    if len(span) & (len(span) - 1) == 0 and (span == len(span).bit_length() - 1).all():
+    count = int(used[-1] - used[0]) + 1
+    lengths = table.lengths[used]
+    flat = count.bit_length() - 1
+    if count == len(used) == 1 << flat and (lengths == flat).all():
         return 3
-    lengths = span[span != UNUSED]
-    steps = 2 * np.diff(lengths, prepend=lengths[0])
-    steps = np.where(steps < 0, 1 - steps, steps)
-    zeros = np.frexp(steps + 1.0)[1] - 1  # of the Exp-Golomb codes
-    bits = int((2 * zeros + 1).sum()) + 3 * (len(span) - len(lengths))
-    return 3 + min(1 + (bits + 7) // 8, (len(span) + 1) // 2)
+    steps = lengths[1:].astype(np.int64) - lengths[:-1]
+    bits = 1 + int(_STEP_BITS[steps].sum()) + 3 * (count - len(used))
+    return 3 + min(1 + (bits + 7) // 8, (count + 1) // 2)
 
 
 def _nibbles(span: list[int]) -> bytes:

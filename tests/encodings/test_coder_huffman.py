@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from dcformat.encodings import coder_huffman
 from dcformat.errors import Code, DcfError
+from dcformat.ids import TableKind
 
 
 def huffman(count: int, size: int, numbers: bytes, tables: str = "00 00 00 00") -> bytes:
@@ -132,3 +133,14 @@ def test_every_table_is_read_back_and_is_the_smallest_of_its_kinds(counts: list[
     used = table.lengths[table.lengths != coder_huffman.UNUSED]
     assert len(entry) <= 3 + (int(np.ptp(np.flatnonzero(full))) + 2) // 2
     assert len(used) == np.count_nonzero(full)
+
+
+@pytest.mark.parametrize("first", range(1, 13))
+def test_the_size_of_a_table_counts_every_step_from_length_to_length(first: int) -> None:
+    for second in range(1, 13):
+        lengths = np.full(256, coder_huffman.UNUSED, np.uint8)
+        lengths[5:45], lengths[50:80] = first, second
+        table = coder_huffman.Table(lengths, 79)
+        entry = coder_huffman.write_table(table)
+        assert entry[0] == TableKind.HUFFMAN_DELTA
+        assert coder_huffman.entry_size(table) == len(entry)
