@@ -12,9 +12,9 @@ from typing import Any
 
 from .onnx_wire import Path
 
-_MAX_CALLERS = 4096  # of a function, that one input of a node inside is traced back to
-_MAX_STEPS = 1 << 17  # from all inputs of nodes in functions to their callers
-_MAX_HOPS = 64
+_MAX_HOPS = 64  # from function to caller
+_STEPS = 1 << 16  # to further callers, in all
+_STEPS_A_NODE = 256
 _LABEL = 200  # characters of a node's name in a label; longer names are replaced
 _DEFAULT_DOMAINS = frozenset({"", "ai.onnx"})
 _KNOWN_DOMAINS = _DEFAULT_DOMAINS | {"com.microsoft"}
@@ -115,15 +115,13 @@ class Scope:
 class Program:
     """All scopes of a model in one list of sites and one of nodes, in the file's order.
 
-    `indices` are the sites of indices by the path of the values. `callers` is how many callers of
-    a function are followed from one input: fewer where many inputs have many.
+    `indices` are the sites of indices by the path of the values.
     """
 
     sites: list[Site] = field(default_factory=list)
     indices: dict[Path, Site] = field(default_factory=dict)
     nodes: list[Node] = field(default_factory=list)
     scopes: int = 0
-    callers: int = 1
 
 
 def text(value: str | bytes) -> str:
@@ -165,14 +163,11 @@ def program_of(model: Any) -> Program:
     main = Scope("", ((), (7, 0)), 0)
     _add_graph(program, main, model.graph)
     functions: dict[tuple[str, str, str], Scope] = {}
-    outside = len(program.nodes)
     for index, function in enumerate(model.functions):
         scope = Scope(text(function.name)[:_LABEL], ((), (25, index)), 1)
         scope.inputs = frozenset(text(name) for name in function.input)
         functions[text(function.domain), text(function.name), text(function.overload)] = scope
         _add_nodes(program, scope, function.node, 7)
-    inputs = sum(len(node.proto.input) for node in program.nodes[outside:])
-    program.callers = max(1, min(_MAX_CALLERS, _MAX_STEPS // max(1, inputs)))
     _bind_calls(program, functions, model.functions)
     return program
 
@@ -263,30 +258,44 @@ def _bind_calls(
             scope.calls.append(Call(node.scope, given))
 
 
+@dataclass(eq=False)
+class Steps:
+    """How many callers, beside the first one of each function, may still be followed.
+
+    Functions that call each other twice would otherwise be followed without end.
+    """
+
+    left: int
+
+    @staticmethod
+    def of(program: Program) -> Steps:
+        """Return as many steps as a model of this size needs."""
+        return Steps(_STEPS + _STEPS_A_NODE * len(program.nodes))
+
+
 def resolve(scope: Scope, name: str) -> Site | Node | None:
     """Return the tensor or the node that `name` means in `scope`; None for inputs of the model.
 
     In a function this is what the first of its callers gives.
     """
-    found = resolve_all(scope, name, 1)
+    found = resolve_all(scope, name, Steps(0))
     return found[0] if found else None
 
 
-def resolve_all(scope: Scope, name: str, limit: int) -> list[Site | Node]:
-    """Return what `name` means in `scope`, for each of at most `limit` callers of a function."""
+def resolve_all(scope: Scope, name: str, steps: Steps) -> list[Site | Node]:
+    """Return what `name` means in `scope`, for each caller of a function while `steps` last."""
     result: list[Site | Node] = []
-    waiting = [(scope, name)]
-    for _ in range(_MAX_HOPS + 2 * limit):
-        if not waiting:
-            break
-        place, wanted = waiting.pop()
-        found, outer = _look_up(place, wanted)
+    waiting = [(scope, name, _MAX_HOPS)]
+    while waiting:
+        place, wanted, hops = waiting.pop()
+        found, function = _look_up(place, wanted)
         if found is not None:
             result.append(found)
-        elif outer is not None:
-            calls = outer.calls[: limit - len(result)]
-            waiting += [(c.scope, c.given[wanted]) for c in reversed(calls) if wanted in c.given]
-    return result[:limit]
+        elif function is not None and hops:
+            calls = [c for c in function.calls if wanted in c.given][: 1 + steps.left]
+            steps.left -= max(0, len(calls) - 1)
+            waiting += [(c.scope, c.given[wanted], hops - 1) for c in reversed(calls)]
+    return result
 
 
 def _look_up(scope: Scope, name: str) -> tuple[Site | Node | None, Scope | None]:

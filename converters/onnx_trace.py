@@ -12,7 +12,7 @@ from typing import Union
 
 from dcformat.ids import MAX_RANK
 
-from .onnx_scopes import Node, Scope, Site, resolve, resolve_all, text
+from .onnx_scopes import Node, Scope, Site, Steps, resolve, resolve_all, text
 from .onnx_views import View, identity, reshaped, squeezed, transposed, unsqueezed
 
 MAX_HOPS = 8
@@ -53,11 +53,11 @@ def keeps_elements(node: Node) -> bool:
     return node.known_op in _RESHAPERS or node.known_op == "Identity" or is_quantizer(node)
 
 
-def trace(scope: Scope, name: str, ints: Ints, callers: int = 1) -> list[Trace]:
+def trace(scope: Scope, name: str, ints: Ints, steps: Steps) -> list[Trace]:
     """Return the tensors that `name` is made of; none where it is computed or given.
 
-    `ints` gives the values of a small integer tensor; of a function's input, what `callers` of the
-    nodes that call it give counts.
+    `ints` gives the values of a small integer tensor. A function's input is made of what each of
+    its callers gives, while `steps` last.
     """
     result: list[Trace] = []
     waiting: list[tuple[Scope, str, tuple[Node, ...]]] = [(scope, name, ())]
@@ -65,7 +65,7 @@ def trace(scope: Scope, name: str, ints: Ints, callers: int = 1) -> list[Trace]:
         if not waiting:
             break
         place, wanted, passed = waiting.pop()
-        for found in resolve_all(place, wanted, callers):
+        for found in resolve_all(place, wanted, steps):
             if isinstance(found, Site):
                 if len(found.dims) <= MAX_RANK:
                     result.append(Trace(found, _seen(found, passed, ints), passed))

@@ -12,7 +12,7 @@ from dcformat.ids import DType
 from dcformat.model import Use
 
 from .onnx_roles import Slot, slots_of
-from .onnx_scopes import Node, Program, Scope, Site, resolve, resolve_all, text
+from .onnx_scopes import Node, Program, Scope, Site, Steps, resolve, resolve_all, text
 from .onnx_trace import MAX_HOPS, Ints, Trace, is_quantizer, keeps_elements, trace
 from .onnx_views import source_axis, source_order
 from .onnx_wire import Path
@@ -29,9 +29,9 @@ def uses_of(program: Program, ints: Ints) -> dict[Path, Use]:
     goes before all other roles, and then the first node counts.
     """
     uses: dict[Path, Use] = {}
+    steps = Steps.of(program)
     for node in program.nodes:
-        own, plain = _own_uses(node, ints, program.callers), _plain_uses(node, program.callers)
-        for site, use in [*own, *plain]:
+        for site, use in [*_own_uses(node, ints, steps), *_plain_uses(node, steps)]:
             known = uses.get(site.path)
             if known is None or _RANKS[known.role] < _RANKS[use.role]:
                 uses[site.path] = use
@@ -41,13 +41,13 @@ def uses_of(program: Program, ints: Ints) -> dict[Path, Use]:
     return uses
 
 
-def _own_uses(node: Node, ints: Ints, callers: int) -> Iterator[tuple[Site, Use]]:
+def _own_uses(node: Node, ints: Ints, steps: Steps) -> Iterator[tuple[Site, Use]]:
     """Uses that the operator's table knows, or that a bias added to a layer has."""
     inputs = node.inputs
     for slot in slots_of(node):
         if slot.index >= len(inputs):
             continue
-        for found in trace(node.scope, inputs[slot.index], ints, callers):
+        for found in trace(node.scope, inputs[slot.index], ints, steps):
             if _applies(node, slot, found):
                 yield found.site, _use_of(node, slot, found)
 
@@ -96,10 +96,10 @@ def _follows_layer(scope: Scope, name: str) -> bool:
     return False
 
 
-def _plain_uses(node: Node, callers: int) -> Iterator[tuple[Site, Use]]:
+def _plain_uses(node: Node, steps: Steps) -> Iterator[tuple[Site, Use]]:
     """Uses that say only which node takes the tensor, and whether it is an index."""
     for name in node.inputs:
-        for site in resolve_all(node.scope, name, callers):
+        for site in resolve_all(node.scope, name, steps):
             if isinstance(site, Site):
                 index = site.proto.data_type in _INTEGERS and not is_quantizer(node)
                 yield site, Use(node.label, node.op, "index" if index else "other")
