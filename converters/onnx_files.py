@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,6 +78,18 @@ def read_at(stream: BinaryIO, offset: int, size: int) -> bytearray:
     """Return `size` bytes at `offset`."""
     data = bytearray(size)
     read_into(stream, offset, memoryview(data))
+    return data
+
+
+def read_strips(stream: BinaryIO, offsets: Sequence[int], size: int) -> bytes:
+    """Return the `size` bytes at each offset, one after the other."""
+    pread = getattr(os, "pread", None)
+    if pread is None:  # on Windows
+        return b"".join([bytes(read_at(stream, offset, size)) for offset in offsets])
+    number = stream.fileno()
+    data = b"".join([pread(number, size, offset) for offset in offsets])
+    if len(data) != size * len(offsets):
+        raise ConvertError("the file ends before its data does")
     return data
 
 

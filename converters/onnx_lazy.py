@@ -17,7 +17,7 @@ from dcformat.ids import BITS, NUMPY, DType
 from dcformat.model import Array, Window
 
 from .onnx_data import check_bools, check_count, check_size, decode, stored_bytes, unpack
-from .onnx_files import Stored, read_at, read_into
+from .onnx_files import Stored, read_at, read_into, read_strips
 
 _CHUNK = 1 << 20  # bytes that are read to keep a part of them
 _GAP = 1 << 13  # bytes that are rather read than skipped by one more call
@@ -41,6 +41,9 @@ class Region(Protocol):
 
     def fill(self, stream: BinaryIO, first: int, out: Array) -> None:
         """Fill `out`, 1-D, with the elements from number `first` on."""
+
+    def strips(self, stream: BinaryIO, firsts: range, out: Array) -> None:
+        """Fill each row of `out`, 2-D, with the elements from one of the numbers `firsts` on."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,22 @@ class Packed:
         if self.dtype is DType.BOOL:
             check_bools(out)
 
+    def strips(self, stream: BinaryIO, firsts: range, out: Array) -> None:
+        if BITS[self.dtype] < 8:
+            _one_by_one(self, stream, firsts, out)
+            return
+        width, row = out.itemsize, out.itemsize * out.shape[1]
+        group = max(1, _CHUNK // row)
+        for start in range(0, len(firsts), group):
+            part = firsts[start : start + group]
+            offsets = range(
+                self.offset + part.start * width, self.offset + part.stop * width, part.step * width
+            )
+            data = np.frombuffer(read_strips(stream, offsets, row), out.dtype)
+            out[start : start + group] = data.reshape(len(part), -1)
+        if self.dtype is DType.BOOL:
+            check_bools(out)
+
 
 @dataclass(frozen=True)
 class Varints:
@@ -114,6 +133,9 @@ class Varints:
             part = self._part(stream, number)[skip : skip + out.size - done]
             out[done : done + part.size] = part
             done += part.size
+
+    def strips(self, stream: BinaryIO, firsts: range, out: Array) -> None:
+        _one_by_one(self, stream, firsts, out)
 
     def _part(self, stream: BinaryIO, number: int) -> Array:
         start, stop = self.marks[number : number + 2]
@@ -187,17 +209,33 @@ def _gather(
     region: Region, stream: BinaryIO, first: int, dims: tuple[int, ...], boxes: Boxes, out: Array
 ) -> None:
     """Fill `out`, not empty, with the box of an array of `dims` that begins at element `first`."""
-    if all(box == slice(0, n, 1) for box, n in zip(boxes[1:], dims[1:], strict=True)) and (
-        not boxes or boxes[0].step == 1
-    ):
+    if _is_run(dims, boxes):
         start = boxes[0].start * prod(dims[1:]) if boxes else 0
         region.fill(stream, first + start, out.reshape(-1))
-    elif _skips(region.dtype, dims[1:], boxes[1:]):
+    elif not _skips(region.dtype, dims[1:], boxes[1:]):
+        _sift(region, stream, first, dims, boxes, out)
+    elif len(dims) > 1 and _is_run(dims[1:], boxes[1:]):
+        row, skip = prod(dims[1:]), boxes[1].start * prod(dims[2:])
+        rows = _numbers(boxes[0])
+        starts = range(
+            first + rows.start * row + skip, first + rows.stop * row + skip, rows.step * row
+        )
+        region.strips(stream, starts, out.reshape(len(rows), -1))
+    else:
         for place, row in enumerate(_numbers(boxes[0])):
             start = first + row * prod(dims[1:])
             _gather(region, stream, start, dims[1:], boxes[1:], out[place])
-    else:
-        _sift(region, stream, first, dims, boxes, out)
+
+
+def _is_run(dims: tuple[int, ...], boxes: Boxes) -> bool:
+    """Tell whether the elements of a box stand one after the other."""
+    whole = all(box == slice(0, n, 1) for box, n in zip(boxes[1:], dims[1:], strict=True))
+    return whole and (not boxes or boxes[0].step == 1)
+
+
+def _one_by_one(region: Region, stream: BinaryIO, firsts: range, out: Array) -> None:
+    for first, row in zip(firsts, out, strict=True):
+        region.fill(stream, first, row)
 
 
 def _skips(dtype: DType, dims: tuple[int, ...], boxes: Boxes) -> bool:

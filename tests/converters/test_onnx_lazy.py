@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,10 +21,9 @@ from onnx_models import (
     raw_tensor,
     serialized,
     tensor,
-    write_large,
 )
 
-from dcformat.converters import onnx_files, onnx_lazy, onnx_lift, read_onnx
+from dcformat.converters import onnx_lazy, onnx_lift, read_onnx
 from dcformat.converters.onnx_data import RAW_DATA, encode
 from dcformat.converters.onnx_files import FileBytes, look_at
 from dcformat.converters.onnx_wire import varint
@@ -200,14 +197,18 @@ def test_a_window_of_too_many_axes_is_the_callers_mistake(tmp_path: Path) -> Non
 def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Return the list to which the size of each read from now on is added."""
     sizes: list[int] = []
-    real: Callable[..., None] = onnx_files.read_into
+    read_into, read_strips = onnx_lazy.read_into, onnx_lazy.read_strips
 
-    def read_into(stream: Any, offset: int, room: memoryview) -> None:
+    def into(stream: Any, offset: int, room: memoryview) -> None:
         sizes.append(len(room))
-        real(stream, offset, room)
+        read_into(stream, offset, room)
 
-    for module in (onnx_files, onnx_lazy):
-        monkeypatch.setattr(module, "read_into", read_into)
+    def strips(stream: Any, offsets: Any, size: int) -> bytes:
+        sizes.extend(size for _ in offsets)
+        return read_strips(stream, offsets, size)
+
+    monkeypatch.setattr(onnx_lazy, "read_into", into)
+    monkeypatch.setattr(onnx_lazy, "read_strips", strips)
     return sizes
 
 
@@ -222,6 +223,15 @@ def test_columns_are_read_without_what_is_between_them(
     sizes.clear()
     assert np.array_equal(lifted.piece((slice(3, 5),)), wide[3:5])
     assert sizes == [2 * 36000]
+
+
+def test_columns_are_read_where_the_system_has_no_pread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(os, "pread", raising=False)
+    wide = np.arange(50 * 9000, dtype="<f4").reshape(50, 9000)
+    (lifted,) = read_onnx.read(saved(tmp_path, tensor("w", wide))).tensors
+    assert np.array_equal(lifted.piece((slice(3, 40, 2), slice(7, 40))), wide[3:40:2, 7:40])
 
 
 def test_narrow_rows_are_read_many_at_a_time(
@@ -345,76 +355,3 @@ def test_bytes_of_a_file_are_sliced_as_bytes_are(tmp_path: Path) -> None:
         for start in [*rng.integers(0, 70000, 200), 0, 69999, 70000, 16384]:
             for size in (0, 1, 20, 5000, 16384, 20000, 80000):
                 assert source[start : start + size] == data[start : start + size]
-
-
-# Memory
-
-_MEASURE = """
-import resource, sys
-from pathlib import Path
-from dcformat.converters import read_onnx, write_onnx
-peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-before = peak()
-model = read_onnx.read(Path(sys.argv[1]))
-(tensor,) = model.tensors
-tensor.piece((slice(100, 200),))
-if len(sys.argv) > 2:
-    write_onnx.write(model, Path(sys.argv[2]), external=sys.argv[3:] == ["external"])
-print(tensor.shape[0], model.source.file_bytes, peak() - before)
-"""
-
-
-def growth(*arguments: object) -> tuple[int, int, int]:
-    """Return elements, file bytes, and by how much memory grows that reading and writing take.
-
-    `arguments` are the path of the model, that of the output if it is to be written, "external".
-    """
-    line = [sys.executable, "-c", _MEASURE, *map(str, arguments)]
-    child = subprocess.run(line, capture_output=True, text=True, check=True)
-    elements, size, grown = map(int, child.stdout.split())
-    return elements, size, grown
-
-
-linux = pytest.mark.skipif(sys.platform != "linux", reason="sparse files, and ru_maxrss in KiB")
-
-
-@linux
-def test_reading_takes_little_memory_whatever_the_file_has(tmp_path: Path) -> None:
-    write_large(tmp_path / "m.onnx", 100 << 20)
-    elements, size, grown = growth(tmp_path / "m.onnx")
-    assert elements == 100 << 20
-    assert size == (tmp_path / "m.onnx").stat().st_size
-    assert grown < 16 << 20
-
-
-@linux
-@pytest.mark.parametrize("external", [[], ["external"]])
-def test_writing_takes_little_memory_too(tmp_path: Path, external: list[str]) -> None:
-    write_large(tmp_path / "m.onnx", 100 << 20)
-    grown = growth(tmp_path / "m.onnx", tmp_path / "out.onnx", *external)[2]
-    assert grown < 40 << 20
-    made = tmp_path / ("out.onnx.data" if external else "out.onnx")
-    assert made.stat().st_size - (100 << 20) in range(200)
-    made.unlink()
-
-
-@linux
-@pytest.mark.slow
-def test_a_file_at_the_limit_of_protobuf_is_read_and_one_above_is_not(tmp_path: Path) -> None:
-    path, limit = tmp_path / "m.onnx", (1 << 31) - 1
-    write_large(path, 1 << 20)
-    frame = path.stat().st_size - (1 << 20)
-    write_large(path, limit - frame - 100)
-    left = limit - path.stat().st_size
-    write_large(path, limit - frame - 100, head=left)
-    while path.stat().st_size > limit:  # lengths may take a byte more
-        left -= 1
-        write_large(path, limit - frame - 100, head=left)
-    assert path.stat().st_size == limit
-    elements, size, grown = growth(path)
-    assert (elements, size) == (limit - frame - 100, limit)
-    assert grown < 16 << 20
-    write_large(path, limit - frame - 100, head=left + 1)
-    assert path.stat().st_size == limit + 1
-    with pytest.raises(ConvertError, match="a protobuf message ends at 2 GiB"):
-        read_onnx.read(path)
