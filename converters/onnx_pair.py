@@ -7,14 +7,14 @@ write_onnx.py.
 from __future__ import annotations
 
 import os
-import tempfile
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from dcformat.errors import ConvertError
-from dcformat.files import atomic_output
+from dcformat.files import atomic_output, undone
 
 from .onnx_external import refusal
 from .onnx_wire import BYTES, DATA_LOCATION, EXTERNAL_DATA, VARINT, varint
@@ -37,8 +37,8 @@ def data_path(path: Path) -> Path:
     if refusal(data.name):
         raise ConvertError(f"no model can refer to its data in {data.name!r}")
     for place in (path, data):
-        if place.exists() and not place.is_file():
-            raise ConvertError(f"{place.name!r} is there, and is not a file")
+        if place.is_symlink() or (place.exists() and not place.is_file()):
+            raise ConvertError(f"{place.name!r} is there, and is not a plain file")
     return data
 
 
@@ -83,26 +83,15 @@ def _put_back(path: Path) -> Iterator[None]:
                 path.unlink()
             raise
         return
-    with _linked(path) as old:
+    old = path.with_name(f".dcformat-{secrets.token_hex(8)}.part")
+    try:
+        os.link(path, old)
+    except OSError as error:
+        reason = f"cannot keep it while it is written again: {error.strerror}; remove it first"
+        raise ConvertError(reason, place=str(path)) from error
+    with undone(old.unlink):
         try:
             yield
         except BaseException:
             old.replace(path)
             raise
-
-
-@contextmanager
-def _linked(path: Path) -> Iterator[Path]:
-    """Give another name of the file `path`, in its folder, for as long as the block lasts."""
-    try:
-        folder = tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent)
-    except OSError as error:
-        raise ConvertError(f"cannot write: {error.strerror}", place=str(path)) from error
-    with folder as name:
-        old = Path(name) / "old"
-        try:
-            os.link(path, old)
-        except OSError as error:
-            reason = f"cannot keep it while it is written again: {error.strerror}; remove it first"
-            raise ConvertError(reason, place=str(path)) from error
-        yield old

@@ -306,8 +306,32 @@ def test_a_folder_in_the_place_of_the_data_is_refused(tmp_path: Path) -> None:
 
 def test_a_pipe_cannot_have_data_beside_it(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "out.onnx")
-    with pytest.raises(ConvertError, match="is not a file"):
+    with pytest.raises(ConvertError, match="is not a plain file"):
         written(two(tmp_path), tmp_path)
+
+
+@pytest.mark.parametrize("name", ["out.onnx", "out.onnx.data"])
+def test_a_link_in_the_place_of_either_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "file").write_bytes(b"old")
+    (tmp_path / name).symlink_to("elsewhere/file")
+    with pytest.raises(ConvertError, match=f"'{name}' is there, and is not a plain file"):
+        written(two(tmp_path), tmp_path)
+    assert (tmp_path / "elsewhere" / "file").read_bytes() == b"old"
+
+
+def test_a_file_system_without_hard_links_is_told_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def link(*_: Any, **__: Any) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", link)
+    model = two(tmp_path)
+    before = contents(written(model, tmp_path).parent)
+    with pytest.raises(ConvertError, match="Operation not permitted; remove it first"):
+        written(model, tmp_path)
+    assert contents(tmp_path) == before
 
 
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
