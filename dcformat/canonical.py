@@ -89,7 +89,7 @@ def _faults(file: File, record: Record, counts: Counts, shared: frozenset[int]) 
     except CorruptError as error:  # its tables lack a symbol that the canonical writing needs
         yield f"payload: not written in the canonical way ({error})"
         return
-    if form is None:
+    if form is None or again is None:
         return
     _count(form, record, counts)
     start, stop = record.offset, record.offset + record.head.payload_size

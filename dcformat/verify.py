@@ -96,8 +96,9 @@ def _check_file(data: bytes) -> tuple[tuple[Check, ...], File | None]:
 
 def _check_budget(file: File) -> Check:
     faults = []
-    budgets = [partial(file.check_budget, record) for record in file.opened.records]
-    for check in (*budgets, file.check_aliases):
+    checks: list[Callable[[], None]] = [file.check_aliases]
+    checks += [partial(file.check_budget, record) for record in file.opened.records]
+    for check in checks:
         try:
             check()
         except DcfError as error:

@@ -6,6 +6,7 @@ address space of a child process, where a file that does decode to much shows th
 
 from __future__ import annotations
 
+import contextlib
 import json
 import struct
 import subprocess
@@ -14,11 +15,13 @@ import tracemalloc
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 from handmade import crc, file_of, fix_crcs, joined, taken_apart, unhex
 from invalid import BODY, PLAIN, TIED, entry, whole
 
+from dcformat import decode, native
 from dcformat.coded import expand
 from dcformat.errors import Code, DcfError, LimitError
 from dcformat.file import File
@@ -26,6 +29,7 @@ from dcformat.ids import Section, SectionCodec
 from dcformat.sections import write_names
 
 MOST = 1 << 20  #: bytes that may be allocated for a file that is refused
+DECODERS = [decode, native] if native.AVAILABLE else [decode]
 BUDGET = 1 << 17  #: of the caller; a file that stays below it may be decoded
 HUGE = (1 << 64) - 1
 
@@ -39,6 +43,12 @@ def read_all(data: bytes, budget: int = BUDGET) -> Code:
         return Code.OK if parts else Code.ARGUMENT
     except DcfError as error:
         return error.code
+
+
+def check(decoder: Any, data: bytes) -> None:
+    """Read what there is with one decoder; an error is no matter here."""
+    with contextlib.suppress(DcfError):
+        decoder.check_file(decoder.open_file(data))
 
 
 def peak_of(data: bytes) -> tuple[Code, int]:
@@ -199,9 +209,11 @@ CHILD = """
 import json, resource, sys
 sys.path[:0] = sys.argv[1:2]
 from pathlib import Path
-from test_sizes import read_all, lone, whole
+from test_sizes import DECODERS, check, read_all, lone, whole
 for warm in (whole(), lone(100)):
     read_all(warm)
+    for decoder in DECODERS:
+        check(decoder, warm)
 def status(key):
     line = next(l for l in Path("/proc/self/status").read_text().splitlines() if l.startswith(key))
     return int(line.split()[1]) * 1024
@@ -212,6 +224,8 @@ before = status("VmHWM")
 for path in sorted(Path(sys.argv[2]).iterdir()):
     try:
         answers[path.name] = read_all(path.read_bytes(), budget=1 << 40).name
+        for decoder in DECODERS:
+            check(decoder, path.read_bytes())
     except MemoryError:
         answers[path.name] = "MemoryError"
 print(json.dumps([answers, status("VmHWM") - before]))

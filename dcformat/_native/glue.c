@@ -33,8 +33,9 @@ PyAPI_FUNC(void) PyBuffer_Release(Py_buffer *view);
 
 #define CAPSULE "dcformat._core.opened"
 
-/* dcf_check decodes tensors up to this size at once, larger ones piece by piece. */
-enum { CHECK_BUFFER = 1 << 22 };
+/* dcf_check decodes tensors up to this size at once, larger ones piece by piece; in a small file
+ * up to that many times its size, so that it cannot ask for much. */
+enum { CHECK_BUFFER = 1 << 22, CHECK_TIMES = 64 };
 
 typedef struct {
     Py_buffer view;
@@ -200,7 +201,9 @@ static PyObject *check_file(PyObject *self, PyObject *capsule)
         return NULL;
     }
     Py_BEGIN_ALLOW_THREADS
-    const size_t bytes = dcf_check_bytes(&file->model) + CHECK_BUFFER;
+    const size_t few = CHECK_TIMES * (file->model.size < CHECK_BUFFER ? file->model.size : 0);
+    const size_t room = few > 0 && few < CHECK_BUFFER ? few : CHECK_BUFFER;
+    const size_t bytes = dcf_check_bytes(&file->model) + room;
     memory = malloc(bytes);
     if (memory) {
         status = dcf_check(&file->model, memory, bytes, &failing);
