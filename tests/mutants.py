@@ -137,6 +137,7 @@ def large_files() -> Iterator[bytes]:
         CodedTensor("int8", DType.FLOAT, sparse(rng, shape, 0.0), one),
         CodedTensor("pruned", DType.FLOAT, sparse(rng, shape, 0.9), one),
         CodedTensor("shared", DType.FLOAT, index, Codebook(DType.FLOAT, levels)),
+        CodedTensor("half", DType.FLOAT16, index, Codebook(DType.FLOAT16, levels.astype("<f2"))),
         CodedTensor("float", DType.FLOAT, floats, Raw()),
     ):
         for tag, form in forms(stored(tensor)):

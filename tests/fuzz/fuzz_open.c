@@ -39,6 +39,9 @@ static void names(const dcf_model *model, uint32_t index)
 
 static void described(const dcf_model *model)
 {
+    dcf_tensor none;
+    const uint8_t *name;
+    uint16_t bytes;
     uint32_t found;
     uint32_t i;
     for (i = 0; i < model->tensors && i < 300; i++) {
@@ -47,7 +50,8 @@ static void described(const dcf_model *model)
         tensor_in_file(model, &t);
         names(model, i);
     }
-    need(dcf_tensor_at(model, model->tensors, &(dcf_tensor){0}) == DCF_ERR_ARGUMENT);
+    need(dcf_tensor_at(model, model->tensors, &none) == DCF_ERR_ARGUMENT);
+    need(dcf_name(model, model->tensors, &name, &bytes) != DCF_OK);
     if (dcf_find(model, "weight", 6, &found) == DCF_OK) {
         need(found < model->tensors);
     }

@@ -88,6 +88,8 @@ static void ask(dcf_tensor *t)
     uint8_t *workspace = memory(space);
     uint8_t *whole = memory(bytes);
     int i;
+    need(dcf_decode(t, whole, bytes) == DCF_ERR_ARGUMENT); /* not prepared */
+    need(t->table_count == 0 || dcf_prepare(t, workspace, t->table_count) != DCF_OK);
     if (dcf_prepare(t, workspace, space) == DCF_OK) {
         const int status = dcf_decode(t, whole, bytes);
         for (i = 0; i < ASKED; i++) {
