@@ -41,7 +41,7 @@ ROOM_OF: dict[type, ValuesId] = {
     Codebook: ValuesId.CODEBOOK,
 }
 SMALL_PAYLOAD = 2048  #: below this many bytes a tensor is one block
-OFFSET_SHARE = 200 / 3  #: block offsets cost at most one byte in 66.7 (1.5 %)
+OFFSET_SHARE = 400  #: block offsets cost at most a byte in 400
 MAX_BLOCKS = 4096  #: of a tensor: their symbol counts are held at once
 ZSTD_BLOCK = 1 << 20  #: symbols of a zstd block
 FEW = 32  #: pieces of a large tensor in another order than it is read
@@ -501,7 +501,7 @@ def zstd_form(stored: Stored, block_rows: int, scratch: Scratch | None = None) -
 
 
 def block_rows_of(stored: Stored, size: int, row_access: bool) -> int:
-    """Return the least rows per block whose offsets cost at most 1.5 % of `size` bytes."""
+    """Return the least rows per block whose offsets cost at most a 400th of `size` bytes."""
     if row_access and stored.rows > 1:
         return 1
     if size < SMALL_PAYLOAD or stored.rows < 2:
