@@ -299,7 +299,7 @@ typedef struct dcf_tensor {
     const uint8_t *codes;  /* Huffman codes in the caller's memory */
     size_t code_bytes;     /* of each */
     const uint8_t *lookup; /* host: lookup tables, or NULL */
-    uint8_t lookup_many;   /* host: several numbers at once */
+    uint8_t lookup_fast;   /* host: there are tables of several symbols */
     uint8_t prepared;
 } dcf_tensor;
 

@@ -16,40 +16,10 @@ static uint32_t one_byte(uint32_t crc, uint32_t byte)
 }
 
 #if DCF_HOST
-
-enum { SLICES = 16, SLICED_FROM = 8192 /* tables take 4096 steps */ };
-
-/* Sixteen bytes at a time, with tables made here, as the core keeps none: table[k][n] is what
- * byte n adds to the CRC with k more bytes behind it. */
-static uint32_t sliced(uint32_t crc, const uint8_t *data, size_t blocks)
+uint32_t dcf_crc_byte(uint32_t crc, uint32_t byte)
 {
-    uint32_t table[SLICES][256];
-    uint32_t i;
-    int k;
-    for (i = 0; i < 256; i++) {
-        table[0][i] = one_byte(0, i);
-        for (k = 1; k < SLICES; k++) {
-            table[k][i] = one_byte(table[k - 1][i], 0);
-        }
-    }
-    for (; blocks > 0; blocks--) {
-        uint32_t words[4];
-        uint32_t sum = 0;
-        for (k = 0; k < 4; k++) {
-            words[k] = dcf_u32(data + 4 * k);
-        }
-        words[0] ^= crc;
-        for (k = 0; k < 4; k++) {
-            const uint32_t w = words[k];
-            sum ^= table[15 - 4 * k][w & 0xFFU] ^ table[14 - 4 * k][(w >> 8) & 0xFFU] ^
-                   table[13 - 4 * k][(w >> 16) & 0xFFU] ^ table[12 - 4 * k][w >> 24];
-        }
-        crc = sum;
-        data += SLICES;
-    }
-    return crc;
+    return one_byte(crc, byte);
 }
-
 #endif
 
 uint32_t dcf_crc(uint32_t crc, const uint8_t *data, size_t size)
@@ -57,10 +27,7 @@ uint32_t dcf_crc(uint32_t crc, const uint8_t *data, size_t size)
     size_t i = 0;
     crc = ~crc;
 #if DCF_HOST
-    if (size >= SLICED_FROM) {
-        i = size - size % SLICES;
-        crc = sliced(crc, data, i / SLICES);
-    }
+    i = dcf_host_crc(&crc, data, size);
 #endif
     for (; i < size; i++) {
         crc = one_byte(crc, data[i]);

@@ -269,6 +269,9 @@ int dcf_cursor_init(dcf_cursor *cursor, const dcf_tensor *tensor, size_t row0)
     }
     cursor->block = tensor->block_rows ? row0 / tensor->block_rows : 0;
     skip = (row0 - cursor->block * tensor->block_rows) * tensor->columns;
+    if (DCF_HOST && skip == 0) {
+        return DCF_OK; /* dcf_cursor_next enters the block, or decodes several */
+    }
     dcf_block_enter(cursor);
     if (tensor->layout == DCF_LAYOUT_DENSE && tensor->coder == DCF_CODER_PACKED) {
         packed_seek(cursor, skip);
@@ -281,6 +284,9 @@ int dcf_cursor_next(dcf_cursor *cursor, uint8_t *out, size_t bytes, size_t *got)
 {
     const dcf_tensor *t = cursor->tensor;
     const size_t room = bytes / t->width;
+#if DCF_HOST
+    int plain = 0; /* until the end, once anything was wrong: no block is tried more than twice */
+#endif
     *got = 0;
     while (*got < room) {
         size_t count = room - *got;
@@ -289,6 +295,14 @@ int dcf_cursor_next(dcf_cursor *cursor, uint8_t *out, size_t bytes, size_t *got)
             if (cursor->block == t->blocks) {
                 break;
             }
+#if DCF_HOST
+            if (!plain) {
+                count = dcf_host_blocks(cursor, out + *got * t->width, count);
+                *got += count;
+                plain = count == 0;
+                continue;
+            }
+#endif
             dcf_block_enter(cursor);
         }
         count = count < cursor->left ? count : cursor->left;
@@ -317,11 +331,6 @@ int dcf_decode(const dcf_tensor *tensor, uint8_t *out, size_t bytes)
     if (bytes < tensor->elements * tensor->width) {
         return DCF_ERR_SPACE;
     }
-#if DCF_HOST
-    if (dcf_host_can_blocks(tensor)) {
-        return dcf_host_blocks(tensor, out);
-    }
-#endif
     err = dcf_cursor_init(&cursor, tensor, 0);
     return err == DCF_OK ? dcf_cursor_next(&cursor, out, bytes, &got) : err;
 }

@@ -1,109 +1,10 @@
-/* Lookup tables and long steps for hosts. Only built with DCF_HOST=1.
+/* Long steps for hosts, without tables. Only built with DCF_HOST=1.
  *
- * Spec: spec/encodings/coder_huffman.md, spec/encodings/coder_packed.md. What uses the tables:
- * dcf_host_lanes.c.
+ * Spec: spec/encodings/coder_packed.md and those of the layouts.
  */
 #include "dcf_internal.h"
 
 #if DCF_HOST
-
-enum {
-    FEW = 1024,        /* elements below which tables cost more than they save */
-    MANY_FROM = 16384, /* and for the larger tables */
-    MANY_BITS = 6      /* mean bits of a code up to which they are faster */
-};
-
-/* ---- tables ---- */
-
-/* May tables that give several numbers at once serve? */
-static int may_want_many(const dcf_tensor *t)
-{
-    return t->layout == DCF_LAYOUT_DENSE && dcf_lookup_direct(t) && t->elements >= MANY_FROM;
-}
-
-size_t dcf_lookup_bytes(const dcf_tensor *tensor)
-{
-    size_t bytes;
-    if (tensor->table_count == 0 || tensor->elements < FEW) {
-        return 0;
-    }
-    bytes = (size_t)tensor->table_count * DCF_ONE_BYTES;
-    if (may_want_many(tensor)) {
-        bytes += (size_t)tensor->table_count * DCF_MANY_BYTES;
-    }
-    return bytes;
-}
-
-/* Returns the mean length of a code, in 1 / 4096 bits. */
-static uint32_t build_one(uint8_t *table, const dcf_code *code)
-{
-    uint32_t length = code->shortest;
-    uint32_t sum = 0;
-    uint32_t prefix;
-    for (prefix = 0; prefix < DCF_PREFIXES; prefix++) {
-        while (prefix >= code->limit[length]) {
-            length++;
-        }
-        table[2 * prefix] = dcf_ranks(code)[((prefix >> (DCF_MAX_CODE_BITS - length)) +
-                                             code->shift[length]) & 0xFFFFU];
-        table[2 * prefix + 1] = (uint8_t)length;
-        sum += length;
-    }
-    return sum;
-}
-
-/* Replace symbols by numbers, where these are bytes too. */
-static void make_direct(uint8_t *table, const dcf_tensor *t)
-{
-    uint32_t prefix;
-    for (prefix = 0; prefix < DCF_PREFIXES; prefix++) {
-        dcf_number(t, table[2 * prefix], table + 2 * prefix);
-    }
-}
-
-/* Each prefix gives the numbers of as many whole codes as it holds; at least one. */
-static void build_many(uint8_t *table, const uint8_t *one)
-{
-    uint32_t prefix;
-    for (prefix = 0; prefix < DCF_PREFIXES; prefix++) {
-        uint8_t *entry = table + 8 * prefix;
-        uint32_t count = 0;
-        uint32_t used = 0;
-        while (count < DCF_MANY_MOST) {
-            const uint8_t *next = one + 2 * ((prefix << used) & (DCF_PREFIXES - 1U));
-            if (used + next[1] > DCF_MAX_CODE_BITS) {
-                break;
-            }
-            used += next[1];
-            entry[count] = next[0];
-            count++;
-        }
-        memset(entry + count, 0, DCF_MANY_MOST - count);
-        entry[DCF_MANY_MOST] = (uint8_t)(count | (used << 3));
-    }
-}
-
-void dcf_lookup_build(dcf_tensor *tensor, uint8_t *memory)
-{
-    uint8_t *many = memory + (size_t)tensor->table_count * DCF_ONE_BYTES;
-    const uint32_t streams = dcf_streams(tensor);
-    uint32_t sum = 0;
-    uint32_t i;
-    for (i = 0; i < tensor->table_count; i++) {
-        const uint8_t *at = tensor->codes + i * tensor->code_bytes;
-        uint8_t *one = memory + (size_t)i * DCF_ONE_BYTES;
-        sum += build_one(one, (const dcf_code *)(const void *)at);
-        if (dcf_lookup_direct(tensor) && i % streams == streams - 1U) {
-            make_direct(one, tensor);
-        }
-    }
-    tensor->lookup = memory;
-    tensor->lookup_many =
-        may_want_many(tensor) && sum <= MANY_BITS * DCF_PREFIXES * (uint32_t)tensor->table_count;
-    for (i = 0; tensor->lookup_many && i < tensor->table_count; i++) {
-        build_many(many + (size_t)i * DCF_MANY_BYTES, memory + (size_t)i * DCF_ONE_BYTES);
-    }
-}
 
 /* ---- background ---- */
 
@@ -123,6 +24,44 @@ void dcf_host_fill(const dcf_tensor *tensor, uint8_t *out, size_t count)
     }
     for (i = 0; i < count; i++) {
         memcpy(out + i * width, number, width);
+    }
+}
+
+/* ---- levels ---- */
+
+/* Put levels in place of the symbols that stand at the end of `out`, from the first on: a level is
+ * not written over a symbol before that was read. */
+static inline void levels_of_width(const uint8_t *levels, uint8_t *out, size_t count, size_t width)
+{
+    const uint8_t *symbols = out + (width - 1U) * count;
+    size_t i = 0;
+    for (; count - i >= 8; i += 8) {
+        uint64_t eight = dcf_u64(symbols + i);
+        size_t k;
+        for (k = 0; k < 8; k++) {
+            memcpy(out + (i + k) * width, levels + (size_t)(eight & 0xFFU) * width, width);
+            eight >>= 8;
+        }
+    }
+    for (; i < count; i++) {
+        memcpy(out + i * width, levels + symbols[i] * width, width);
+    }
+}
+
+void dcf_host_levels(const dcf_tensor *t, uint8_t *out, size_t count)
+{
+    switch (t->width) {
+    case 2:
+        levels_of_width(t->levels, out, count, 2);
+        break;
+    case 4:
+        levels_of_width(t->levels, out, count, 4);
+        break;
+    case 8:
+        levels_of_width(t->levels, out, count, 8);
+        break;
+    default:
+        levels_of_width(t->levels, out, count, 16);
     }
 }
 
@@ -209,6 +148,41 @@ size_t dcf_host_packed(dcf_cursor *cursor, uint8_t *out, size_t count)
     }
     cursor->left -= done;
     return done;
+}
+
+/* ---- blocks ---- */
+
+/* How many blocks from cursor->block on have at most `room` elements, and these: `count`. */
+static size_t blocks_within(const dcf_cursor *cursor, size_t room, size_t *count)
+{
+    const dcf_tensor *t = cursor->tensor;
+    const size_t per = t->block_rows ? t->block_rows * t->columns : t->elements;
+    const size_t rest = t->elements - cursor->block * per;
+    if (room >= rest) {
+        *count = rest;
+        return t->blocks - cursor->block;
+    }
+    *count = room - room % per;
+    return room / per;
+}
+
+size_t dcf_host_blocks(dcf_cursor *cursor, uint8_t *out, size_t room)
+{
+    const dcf_tensor *t = cursor->tensor;
+    size_t count;
+    const size_t blocks = blocks_within(cursor, room, &count);
+    const size_t stop = cursor->block + blocks;
+    int good = 0;
+    if (blocks != 0 && t->lookup_fast) {
+        good = dcf_host_narrow(t, cursor->block, stop, out, count);
+    } else if (blocks != 0 && t->lookup && t->symbols > 1) {
+        good = dcf_host_wide(t, cursor->block, stop, out);
+    }
+    if (!good) {
+        return 0;
+    }
+    cursor->block = stop;
+    return count;
 }
 
 #endif

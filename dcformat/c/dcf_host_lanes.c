@@ -1,6 +1,7 @@
-/* Fast loops for hosts: one block, or four in flight. They give what the careful loops give, and
- * stop before anything that those would have to judge: the last eight bytes of a block, and
- * distances that reach its end. Only built with DCF_HOST=1.
+/* Fast loops for hosts, a symbol at a time: for what a cursor asks for, and for elements of several
+ * symbols, of these four blocks in flight. They give what the careful loops give, and stop before
+ * anything that those would have to judge: the last eight bytes of a block, and distances that
+ * reach its end. Whole tensors of one symbol are in dcf_host_blocks.c. Only built with DCF_HOST=1.
  *
  * Spec: spec/encodings/coder_huffman.md and those of the layouts.
  */
@@ -10,11 +11,10 @@
 
 enum {
     LANES = 4,
-    ROUND = 4,                /* codes of 12 bits in the 57 that a load gives at least */
-    ROUND_MOST = 8 * ROUND    /* bytes that a round of tables with several numbers may write */
+    ROUND = 4 /* codes of 12 bits in the 57 that a load gives at least */
 };
 
-typedef enum kind { MANY, DIRECT, NUMBERS, WIDE, GAP, GAP_WIDE, RUN } kind;
+typedef enum kind { DIRECT, NUMBERS, WIDE, GAP, GAP_WIDE, RUN } kind;
 
 /* A block while it is decoded fast. `last` is the last bit at which eight bytes are left, and
  * `bit` that of the next code; `filler` a gap that no element follows, or none. */
@@ -40,9 +40,6 @@ static kind kind_of(const dcf_tensor *t)
     }
     if (t->symbols > 1) {
         return WIDE;
-    }
-    if (t->lookup_many) {
-        return MANY;
     }
     return dcf_lookup_direct(t) ? DIRECT : NUMBERS;
 }
@@ -74,28 +71,6 @@ static inline uint32_t take(const uint8_t *table, uint64_t *bits, uint64_t *used
 }
 
 /* ---- rounds: a few symbols; 0 where the careful loop must go on ---- */
-
-static inline int many_round(lane *l)
-{
-    uint64_t bits;
-    uint8_t *out = l->out;
-    int i;
-    if (l->left < ROUND_MOST || !ready(l)) {
-        return 0;
-    }
-    bits = load(l, l->bit);
-    for (i = 0; i < ROUND; i++) {
-        const uint8_t *entry = l->tables + 8U * (size_t)(bits >> (64 - DCF_MAX_CODE_BITS));
-        const uint32_t tail = entry[DCF_MANY_MOST];
-        memcpy(out, entry, 8);
-        out += tail & 7U;
-        bits <<= tail >> 3;
-        l->bit += tail >> 3;
-    }
-    l->left -= (size_t)(out - l->out);
-    l->out = out;
-    return 1;
-}
 
 static inline int dense_round(lane *l, const dcf_tensor *t, int direct)
 {
@@ -251,8 +226,6 @@ static inline int run_round(lane *l, const dcf_tensor *t)
 static inline int a_round(lane *l, const dcf_tensor *t, kind k, int direct)
 {
     switch (k) {
-    case MANY:
-        return many_round(l);
     case DIRECT:
     case NUMBERS:
         return dense_round(l, t, direct);
@@ -292,34 +265,31 @@ static inline void drive(lane *l, const dcf_tensor *t, int lanes, kind k, int di
     l[0] = a;
 }
 
-static inline void drive_kind(lane *l, const dcf_tensor *t, int lanes)
+static void drive_kind(lane *l, const dcf_tensor *t)
 {
     const int direct = dcf_lookup_direct(t);
     switch (kind_of(t)) {
-    case MANY:
-        drive(l, t, lanes, MANY, 1);
-        break;
     case DIRECT:
-        drive(l, t, lanes, DIRECT, 1);
+        drive(l, t, 1, DIRECT, 1);
         break;
     case NUMBERS:
-        drive(l, t, lanes, NUMBERS, 0);
+        drive(l, t, 1, NUMBERS, 0);
         break;
     case WIDE:
-        drive(l, t, lanes, WIDE, 0);
+        drive(l, t, 1, WIDE, 0);
         break;
     case GAP:
         if (direct) {
-            drive(l, t, lanes, GAP, 1);
+            drive(l, t, 1, GAP, 1);
         } else {
-            drive(l, t, lanes, GAP, 0);
+            drive(l, t, 1, GAP, 0);
         }
         break;
     case GAP_WIDE:
-        drive(l, t, lanes, GAP_WIDE, 0);
+        drive(l, t, 1, GAP_WIDE, 0);
         break;
     case RUN:
-        drive(l, t, lanes, RUN, 0);
+        drive(l, t, 1, RUN, 0);
         break;
     }
 }
@@ -333,10 +303,6 @@ static void lane_begin(lane *l, const dcf_cursor *cursor, uint8_t *out, size_t c
     l->some = b->size >= 8;
     l->last = l->some ? (uint64_t)(b->size - 8U) * 8U + 7U : 0;
     l->tables = t->lookup + (size_t)cursor->lookup_table * DCF_ONE_BYTES;
-    if (t->lookup_many) {
-        l->tables = t->lookup + (size_t)t->table_count * DCF_ONE_BYTES +
-                    (size_t)cursor->lookup_table * DCF_MANY_BYTES;
-    }
     l->out = out;
     l->left = count;
     l->filler = (t->gap_flags & DCF_GAP_FILLER_STORES) ? DCF_MAX_SYMBOLS : t->highest_gap;
@@ -368,17 +334,12 @@ size_t dcf_host_elements(dcf_cursor *cursor, uint8_t *out, size_t count)
 {
     lane l;
     lane_begin(&l, cursor, out, count);
-    drive_kind(&l, cursor->tensor, 1);
+    drive_kind(&l, cursor->tensor);
     return lane_end(&l, cursor, count);
 }
 
-int dcf_host_can_blocks(const dcf_tensor *tensor)
-{
-    return tensor->lookup != NULL && tensor->blocks >= LANES;
-}
-
 /* Decode blocks `block` to `block` + 3 side by side until one of them comes near its end, then
- * each to its end, in order: so the first error is the one that is given. */
+ * each to its end. */
 static int four_blocks(const dcf_tensor *tensor, size_t block, uint8_t *out)
 {
     const size_t step = (size_t)tensor->block_rows * tensor->columns * tensor->width;
@@ -391,39 +352,40 @@ static int four_blocks(const dcf_tensor *tensor, size_t block, uint8_t *out)
         dcf_block_enter(&cursors[i]);
         lane_begin(&lanes[i], &cursors[i], out + i * step, cursors[i].left);
     }
-    drive_kind(lanes, tensor, LANES);
+    if (tensor->layout == DCF_LAYOUT_GAP) {
+        drive(lanes, tensor, LANES, GAP_WIDE, 0);
+    } else {
+        drive(lanes, tensor, LANES, WIDE, 0);
+    }
     for (i = 0; i < LANES; i++) {
         const size_t done = lane_end(&lanes[i], &cursors[i], cursors[i].left);
-        const int err = dcf_block_finish(&cursors[i], out + i * step + done * tensor->width);
-        if (err != DCF_OK) {
-            return err;
+        if (dcf_block_finish(&cursors[i], out + i * step + done * tensor->width) != DCF_OK) {
+            return 0;
         }
     }
-    return DCF_OK;
+    return 1;
 }
 
-int dcf_host_blocks(const dcf_tensor *tensor, uint8_t *out)
+int dcf_host_wide(const dcf_tensor *tensor, size_t block, size_t stop, uint8_t *out)
 {
     const size_t step = (size_t)tensor->block_rows * tensor->columns * tensor->width;
-    size_t block = 0;
-    for (; tensor->blocks - block >= LANES; block += LANES) {
-        const int err = four_blocks(tensor, block, out + block * step);
-        if (err != DCF_OK) {
-            return err;
+    for (; stop - block >= LANES; block += LANES) {
+        if (!four_blocks(tensor, block, out)) {
+            return 0;
         }
+        out += LANES * step;
     }
-    for (; block < tensor->blocks; block++) {
+    for (; block < stop; block++) {
         dcf_cursor cursor;
-        int err;
         cursor.tensor = tensor;
         cursor.block = block;
         dcf_block_enter(&cursor);
-        err = dcf_block_finish(&cursor, out + block * step);
-        if (err != DCF_OK) {
-            return err;
+        if (dcf_block_finish(&cursor, out) != DCF_OK) {
+            return 0;
         }
+        out += step;
     }
-    return DCF_OK;
+    return 1;
 }
 
 #endif

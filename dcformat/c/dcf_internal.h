@@ -197,25 +197,68 @@ void dcf_block_enter(dcf_cursor *cursor);
 DCF_MUST_CHECK int dcf_block_finish(dcf_cursor *cursor, uint8_t *out);
 
 #if DCF_HOST
-/* ---- dcf_host.c, dcf_host_lanes.c ----
+/* ---- dcf_crc.c, dcf_host_crc.c ---- */
+
+/* The state of a CRC, as it is before the final XOR, after one more byte. */
+uint32_t dcf_crc_byte(uint32_t crc, uint32_t byte);
+
+/* Move the state of a CRC over the first of `size` bytes, and say over how many. */
+size_t dcf_host_crc(uint32_t *crc, const uint8_t *data, size_t size);
+
+/* ---- dcf_host_tables.c ----
  *
- * A lookup table gives for each prefix of 12 bits a symbol and its length, one byte each. One of
- * the larger kind gives up to seven numbers, then their count and 8 times the bits they take. An
- * entry is a string of bytes, so that the host's byte order does not matter. */
+ * A lookup table gives for each prefix of 12 bits a symbol and its length, one byte each. For
+ * tensors whose elements have one symbol there are others, for a layout each, that give several:
+ * - dense: up to seven numbers, then a byte: their count and 8 times the bits they take;
+ * - gap and run: an item, u32: bits 0-5 the bits it takes, 8-15 a number, 16-23 its distance (of
+ *   a run: times 2^digit), 24 STORED (else the number is the background, which is there
+ *   already). Of a gap PENDING says that its number comes next, in the table's second half; of a
+ *   run bits 25-27 are the number of digits.
+ * "Number" is the symbol where numbers are no bytes. */
 enum {
     DCF_PREFIXES = 1 << DCF_MAX_CODE_BITS,
     DCF_ONE_BYTES = DCF_PREFIXES * 2,
-    DCF_MANY_BYTES = DCF_PREFIXES * 8,
-    DCF_MANY_MOST = 7
+    DCF_FAST_BYTES = DCF_PREFIXES * 8,
+    DCF_FAST_ALIGN = 64,
+    DCF_MANY_MOST = 7,
+    DCF_ITEM_STORED = 1,
+    DCF_ITEM_PENDING = 0x80
 };
+
+#if defined(__BYTE_ORDER__) && defined(__ORDER_LITTLE_ENDIAN__)
+#define DCF_LITTLE_ENDIAN (__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__)
+#elif defined(_WIN32)
+#define DCF_LITTLE_ENDIAN 1
+#else
+#define DCF_LITTLE_ENDIAN 0
+#endif
 
 size_t dcf_lookup_bytes(const dcf_tensor *tensor);
 void dcf_lookup_build(dcf_tensor *tensor, uint8_t *memory);
+
+/* Where the tables of several symbols stand, if tensor->lookup_fast says that they are there. */
+static inline uint8_t *dcf_fast_tables(const dcf_tensor *tensor)
+{
+    const uint8_t *end = tensor->lookup + (size_t)tensor->table_count * DCF_ONE_BYTES;
+    return (uint8_t *)(((uintptr_t)end + DCF_FAST_ALIGN - 1U) & ~(uintptr_t)(DCF_FAST_ALIGN - 1U));
+}
+
+/* ---- dcf_host.c, dcf_host_lanes.c, dcf_host_blocks.c ---- */
 
 /* Do tables hold the numbers themselves in place of the element's symbols? */
 static inline int dcf_lookup_direct(const dcf_tensor *tensor)
 {
     return tensor->symbols == 1 && tensor->width == 1 && tensor->layout != DCF_LAYOUT_RUN;
+}
+
+/* The number of a symbol where numbers are bytes, else the symbol. */
+static inline uint8_t dcf_lookup_byte(const dcf_tensor *tensor, uint32_t symbol)
+{
+    uint8_t byte = (uint8_t)symbol;
+    if (tensor->width == 1) {
+        dcf_number(tensor, symbol, &byte);
+    }
+    return byte;
 }
 
 /* dcf_number, with the common widths of levels as copies of constant size. */
@@ -240,9 +283,19 @@ size_t dcf_host_packed(dcf_cursor *cursor, uint8_t *out, size_t count);
 /* dcf_fill, in long steps. */
 void dcf_host_fill(const dcf_tensor *tensor, uint8_t *out, size_t count);
 
-/* Decode a whole tensor of several blocks, four at a time. */
-int dcf_host_can_blocks(const dcf_tensor *tensor);
-DCF_MUST_CHECK int dcf_host_blocks(const dcf_tensor *tensor, uint8_t *out);
+/* Put levels in place of `count` symbols, bytes that stand at the end of their room in `out`. */
+void dcf_host_levels(const dcf_tensor *tensor, uint8_t *out, size_t count);
+
+/* Decode the next whole blocks, at most `room` elements, several at a time; gives how many. It is 0
+ * where there are no tables, or where something is wrong that the plain decoder must judge; then
+ * nothing is known of `out`. The cursor stands between blocks, before and after. */
+size_t dcf_host_blocks(dcf_cursor *cursor, uint8_t *out, size_t room);
+
+/* Its parts, for elements of one symbol (`count` of them) and of several: blocks `block` to
+ * `stop` - 1, or 0. */
+int dcf_host_narrow(const dcf_tensor *tensor, size_t block, size_t stop, uint8_t *out,
+                    size_t count);
+int dcf_host_wide(const dcf_tensor *tensor, size_t block, size_t stop, uint8_t *out);
 #endif
 
 #endif

@@ -8,6 +8,7 @@ import os
 import shutil
 import struct
 import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tables
 from handmade import fix_crcs, joined, taken_apart
 from mutants import large_files, mutants
 
@@ -213,7 +215,8 @@ def sanitized(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
 def test_s1_s2_s6_every_way_to_the_numbers_of_a_valid_file_gives_them(
     sanitized: dict[int, Path], tmp_path: Path
 ) -> None:
-    files = [*valid_files(), *large_files()]
+    coded = [data for _, data, _ in tables.files()]
+    files = [*valid_files(), *large_files(), *coded]
     said = {host: answers(program, tmp_path, files) for host, program in sanitized.items()}
     assert said[0] == said[1]
     for lines in said[0]:
@@ -222,11 +225,29 @@ def test_s1_s2_s6_every_way_to_the_numbers_of_a_valid_file_gives_them(
         assert all(matches == "1" for _, _, matches, _ in crcs)
 
 
+def test_tables_of_several_symbols_give_up_on_no_valid_file(tmp_path: Path) -> None:
+    """The plain decoder would do it again, right and slow."""
+    if sys.byteorder == "big":
+        pytest.skip("these tables are for little-endian machines")
+    program = tmp_path / "host_blocks"
+    parts = [f"-I{CORE}", *SOURCES, HERE / "host_blocks.c", "-o", program]
+    run(compiler(GCC), "-std=c99", "-O1", *WARNINGS, "-DDCF_HOST=1", *parts)
+    places = []
+    for i, (_, data, _) in enumerate(tables.files()):
+        places.append(tmp_path / f"{i}.dcf")
+        places[-1].write_bytes(data)
+    answers = [tuple(map(int, line.split())) for line in run(program, *places).splitlines()]
+    assert len(answers) == len(places)
+    for (elements, given), (name, _, _) in zip(answers, tables.files(), strict=True):
+        assert given == (elements if elements >= 2048 else 0), name
+
+
 def test_s1_s2_s4_damaged_files_stay_inside_the_buffers_and_both_builds_agree(
     sanitized: dict[int, Path], tmp_path: Path
 ) -> None:
     files = [data for data in valid_files() if len(data) < 20000]
     bad = [*mutants(files, MUTANTS, seed=20), *mutants(list(large_files()), 200, seed=21)]
+    bad += tables.damaged(MUTANTS // 3, seed=22)
     said = {host: answers(program, tmp_path, bad) for host, program in sanitized.items()}
     assert said[0] == said[1]
     seen = Counter(lines[0].split()[2] for lines in said[0])
