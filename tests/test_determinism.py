@@ -19,7 +19,7 @@ jobs, *models = sys.argv[1:]
 for number, path in enumerate(models):
     model = dcformat.read(path)
     for preset, more in (("lossless", {}), ("int8", {}), ("deep", {}), ("deep", {"prune": 0.5})):
-        coded = dcformat.compress(model, preset, **more)
+        coded = dcformat.compress(model, preset, jobs=int(jobs), **more)
         for target in ("mcu", "host"):
             dcformat.save(coded, "out.dcf", target=target, jobs=int(jobs))
             digest = hashlib.sha256(Path("out.dcf").read_bytes()).hexdigest()

@@ -230,9 +230,10 @@ def test_another_name_of_the_input_is_written_without_the_input(
     assert other.read_bytes().startswith(b"\x89DCF")
 
 
+@pytest.mark.parametrize("jobs", [1, 2])
 @pytest.mark.parametrize("what", ["removed", "cut", "longer", "replaced"])
 def test_an_input_that_changes_while_it_is_read_is_told(
-    run: Any, digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+    run: Any, digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str, jobs: int
 ) -> None:
     source, out = tmp_path / "in.onnx", tmp_path / "x.dcf"
     shutil.copy(digits / "digits.onnx", source)
@@ -244,7 +245,7 @@ def test_an_input_that_changes_while_it_is_read_is_told(
         return compress(*given, **more)
 
     monkeypatch.setattr(_convert, "compress", late)
-    result = run("dcconvert", source, "-o", out)
+    result = run("dcconvert", source, "-o", out, "--jobs", jobs)
     words = "No such file" if what == "removed" else "has changed since it was first read"
     check_one_line(result, str(source), words)
     assert out.read_bytes() == b"old"
