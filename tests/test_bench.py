@@ -158,22 +158,13 @@ def total(data_dir: Path) -> dict[str, Any]:
     return {regime: by_name["all"] for regime, by_name in found.items()}
 
 
-#: Missed by less than 1 %: block offsets, and gaps of 8 bits, whose table is long for small layers.
-MISSED = {
-    ("P4_80", "Deep Compression, Huffman"),
-    ("P4_90", "Deep Compression, Huffman"),
-    ("TERN", "best Huffman choice per tensor"),
-}
-
-
 @pytest.mark.realdata
 @pytest.mark.slow
 @pytest.mark.parametrize("regime", REGIMES.REGIMES)
 def test_sizes_are_what_is_asked_for(total: dict[str, Any], regime: str) -> None:
     targets = [t for t in bench("sizes").targets(total) if t.regime == regime]
     assert len(targets) == (3 if regime.startswith("P") else 2)
-    assert {(t.regime, t.text) for t in targets if not t.met} <= MISSED
-    assert all(t.ratio < 1.01 * t.limit for t in targets)
+    assert [t for t in targets if not t.met] == []
 
 
 @pytest.mark.realdata
