@@ -97,7 +97,7 @@ def _compress(job: Job, model: Model, wishes: Wishes, tick: Tick) -> Outcome:
         source=model.source.file_bytes,
         stored=stored,
         sections=sections,
-        lines=report(model, coded),
+        lines=report(model, coded, wishes.jobs),
         notes=model.notes,
     )
 

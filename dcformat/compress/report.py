@@ -16,6 +16,7 @@ from dcformat.coded import (
     same_bits,
 )
 from dcformat.ids import Meta
+from dcformat.jobs import in_order
 from dcformat.model import Model, Tensor, Use, Window, windows
 
 from .reals import REALS, reals_of
@@ -44,18 +45,19 @@ class Line:
         return bool(self.reason)
 
 
-def report(model: Model, coded: CodedModel) -> tuple[Line, ...]:
-    """Return a line for each tensor of `model`, in its order.
+def report(model: Model, coded: CodedModel, jobs: int = 1) -> tuple[Line, ...]:
+    """Return a line for each tensor of `model`, in its order, worked out on `jobs` threads.
 
     `coded` is what `compress` made of it; the recipe is taken from its metadata.
     """
     stated = coded.metadata.get(Meta.RECIPE)
     recipe = recipe_from_json(stated.decode()) if stated is not None else Recipe("lossless")
     found = {tensor.name: tensor for tensor in coded.tensors}
-    return tuple(
-        _line(tensor, model.uses.get(tensor.name), found[tensor.name], recipe)
-        for tensor in model.tensors
-    )
+
+    def line(tensor: Tensor) -> Line:
+        return _line(tensor, model.uses.get(tensor.name), found[tensor.name], recipe)
+
+    return tuple(in_order(line, model.tensors, jobs))
 
 
 def _line(tensor: Tensor, use: Use | None, coded: CodedTensor, recipe: Recipe) -> Line:
