@@ -213,9 +213,18 @@ class Form:
                 yield partial(self.scratch.read, place, size)
             return
         first = 0
+        if self.coder is Coder.PACKED and self.layout is Layout.DENSE:
+            for start, stop in self.stored.cuts(8):  # eight rows end on a byte
+                yield partial(self._plain, start, stop)
+            return
         for start, stop in self.stored.cuts(self.block_rows):
             yield partial(self._part, start, stop, first)
             first += -(-(stop - start) // self.block_rows)
+
+    def _plain(self, start: int, stop: int) -> bytes:
+        """Return rows `start` to `stop` - 1 of one block of symbols of fixed width."""
+        planes, _ = self.stored.piece(start, stop, stop - start)
+        return walk.write_packed(planes, np.array([len(planes)], np.int64), self.walk)
 
     def _part(self, start: int, stop: int, first: int) -> bytes:
         """Return the blocks of rows `start` to `stop` - 1, the first of which is block `first`."""
