@@ -49,6 +49,7 @@ from dcformat.sections import (  # noqa: E402
     parse_meta,
     parse_names,
 )
+from dcformat.text import build_file, dump_file  # noqa: E402
 from dcformat.tools._terminal import safe_name  # noqa: E402
 
 BUDGET = 1 << 22  #: bytes that a decoded tensor may take
@@ -235,6 +236,26 @@ def check_json(data: bytes) -> None:
         assert recipe_target(CodedModel(metadata={Meta.RECIPE: data})) in ("mcu", "host")
 
 
+# ---- texts ----
+
+
+def check_dump(data: bytes) -> None:
+    """Any bytes have a text, and it gives them back."""
+    for full in (False, True):
+        _need(build_file(_lines(dump_file(data, full))) == data, "other bytes than were dumped")
+
+
+def check_text(data: bytes) -> None:
+    """Any bytes build a file, or are an error of a line; what is built has a text again."""
+    with refusing():
+        file = build_file(data.split(b"\n"))
+        check_dump(file)
+
+
+def _lines(text: Iterator[str]) -> list[bytes]:
+    return "".join(text).encode().split(b"\n")
+
+
 # ---- seeds ----
 
 
@@ -306,6 +327,11 @@ def _json_seeds() -> list[bytes]:
             json.dumps({"preset": "deep", "prune": 0.5, "layers": layers}).encode()]  # fmt: skip
 
 
+def _text_seeds() -> list[bytes]:
+    texts = ["".join(dump_file(data, full)) for data in _dcf_seeds() for full in (False, True)]
+    return [text.encode() for text in texts if len(text) < 6000]
+
+
 def settled(data: bytes, rng: random.Random) -> bytes:
     """Return a mutant whose numbers are, more often than not, what it says they are."""
     out = mutant(data, rng)
@@ -357,6 +383,22 @@ def scrambled(data: bytes, rng: random.Random) -> bytes:
     return bytes(out)
 
 
+def reworded(data: bytes, rng: random.Random) -> bytes:
+    """Return a text changed in one to three lines: cut, repeated, moved, or with another word."""
+    if rng.random() < 0.1:
+        return scrambled(data, rng)
+    lines = data.split(b"\n")
+    for _ in range(rng.randint(1, 3)):
+        at, other = rng.randrange(1, len(lines)), rng.choice(lines)
+        words = lines[at].split(b" ")
+        words[-1] = rng.choice([*other.split(b" "), b"auto", b"none", b"-", rng.choice(WORDS)])
+        lines[at : at + 1] = rng.choice(
+            ([], [lines[at], other], [b"  " + lines[at]], *[[b" ".join(words)]] * 4)
+        )
+        lines.append(b"")
+    return b"\n".join(lines)
+
+
 ENTRIES = {
     "load": Entry(check_load, _dcf_seeds, settled),
     "decoders": Entry(check_decoders, _dcf_seeds, mutant),
@@ -370,4 +412,6 @@ ENTRIES = {
     "graph": Entry(check_graph, _graph_seeds, scrambled),
     "toml": Entry(check_toml, _toml_seeds, scrambled),
     "json": Entry(check_json, _json_seeds, scrambled),
+    "dump": Entry(check_dump, _dcf_seeds, mutant),
+    "text": Entry(check_text, _text_seeds, reworded),
 }
