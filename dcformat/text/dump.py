@@ -41,7 +41,10 @@ def _has_header(data: memoryview) -> bool:
 
 @dataclass(frozen=True)
 class Stored:
-    """A section as it stands, and its content where that has lines of its own."""
+    """A section as it stands, and its content: None where it has no lines of its own.
+
+    That is so of the second section of a type, and of a frame that would not be made again.
+    """
 
     entry: Entry
     pad: memoryview
@@ -92,9 +95,8 @@ def _file(data: memoryview, full: bool) -> Iterator[Node]:
     allowed = allowance(len(data))
     sections = _sections(data, entries, places, allowed)
     model = _model(sections, allowed, full)
-    for number, (section, place) in enumerate(zip(sections, places, strict=True)):
-        first = all(s.entry.type != section.entry.type for s in sections[:number])
-        yield _section(section, place, model, first)
+    for section, place in zip(sections, places, strict=True):
+        yield _section(section, place, model)
     tail = data[places[-1].stop if places else end :]
     if tail != frame.TAIL:
         yield data_node("tail", tail)
@@ -156,9 +158,9 @@ def _part_payload(model: Model, content: memoryview, align_log2: int, allowed: A
     model.rest = content[end:]
 
 
-def _section(section: Stored, place: frame.Place, model: Model, first: bool) -> Node:
+def _section(section: Stored, place: frame.Place, model: Model) -> Node:
     entry = section.entry
-    nodes = _content(section, model) if first and section.content is not None else None
+    nodes = None if section.content is None else _content(section.content, section, model)
     size = len(section.stored)
     decoded = size if nodes is None or section.content is None else len(section.content)
     auto = Entry(
@@ -184,8 +186,7 @@ def _entry_bytes(entry: Entry) -> bytes:
     return frame.pack_entry(entry)[1:]
 
 
-def _content(section: Stored, model: Model) -> list[Node] | None:
-    content = section.content if section.content is not None else NOTHING
+def _content(content: memoryview, section: Stored, model: Model) -> list[Node] | None:
     kind = section.entry.type
     if kind == Section.RECORDS:
         return _records(content, model)

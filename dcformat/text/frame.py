@@ -140,7 +140,7 @@ def places_of(data: memoryview, entries: Sequence[Entry], end: int) -> list[Plac
     """Return where sections stand that follow each other, as well as their entries tell."""
     found = []
     for i, entry in enumerate(entries):
-        place = _place(data, entry, entries[i + 1 :][:1], end)
+        place = _place(data, entry, entries[i + 1 : i + 2], end)
         found.append(place)
         end = place.stop
     return found

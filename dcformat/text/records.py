@@ -13,7 +13,6 @@ from ..ids import (
     WIDTH,
     AffineFlag,
     Coder,
-    DType,
     GapFlag,
     Layout,
     RecordFlag,
@@ -44,6 +43,7 @@ AFFINE_FLAGS = flags_of(AffineFlag)
 AXIS = or_none(NO_AXIS)
 FIRST_FIELDS = 12
 CRC_AT = 8
+_WIDTHS: dict[int | None, int] = {int(dtype): width for dtype, width in WIDTH.items()}
 
 
 @dataclass(frozen=True)
@@ -282,7 +282,7 @@ def _codebook(io: Io, t: Tensor) -> None:
 
 def _width(number: int | None) -> int:
     """Return the width of a type; 0 where it is not known."""
-    return WIDTH[DType(number)] if number in set(DType) else 0
+    return _WIDTHS.get(number, 0)
 
 
 def _coder(io: Io, t: Tensor) -> None:
