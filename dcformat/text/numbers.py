@@ -32,8 +32,10 @@ def numbers_crcs(records: Sequence[Raw], payloads: Sequence[Raw], tables: list[b
     parsed = decoded_tables(tables)
     tensors = [_parse(*pair, parsed) for pair in zip(records, payloads, strict=True)]
     chosen = [t if t is not None and allowed.take(t.size) else None for t in tensors]
-    core = _core([t for t in chosen if t is not None], tables, parsed)
-    return [0 if t is None else _crc(t, parsed, core) for t in chosen]
+    decodable = [t for t in chosen if t is not None]
+    core = _core(decodable, tables, parsed)
+    crcs = iter([_crc(t, i, parsed, core) for i, t in enumerate(decodable)])
+    return [0 if t is None else next(crcs) for t in chosen]
 
 
 @dataclass(frozen=True)
@@ -58,11 +60,10 @@ def _parse(raw: Raw, payload: Raw, tables: list[object]) -> _Tensor | None:
     return _Tensor(raw, payload, record, head.elements * WIDTH[record.plan.number])
 
 
-def _crc(tensor: _Tensor, tables: list[object], core: _Core | None) -> int:
+def _crc(tensor: _Tensor, index: int, tables: list[object], core: native.Opened | None) -> int:
     try:
         if core is not None and tensor.record.head.coder != Coder.ZSTD:
-            index = core.index[id(tensor)]
-            numbers = native.decode_numbers(core.opened, index, check=False)
+            numbers = native.decode_numbers(core, index, check=False)
         else:
             numbers = _decode(tensor, tables)
     except DcfError:
@@ -78,15 +79,10 @@ def _decode(tensor: _Tensor, tables: list[object]) -> Array:
     return decode.decode_numbers(opened, 0, check=False)
 
 
-@dataclass(frozen=True)
-class _Core:
-    """Tensors in the C core, which is faster: a file of its own, without what is malformed."""
-
-    opened: native.Opened
-    index: dict[int, int]
-
-
-def _core(tensors: list[_Tensor], tables: list[bytes], parsed: list[object]) -> _Core | None:
+def _core(
+    tensors: list[_Tensor], tables: list[bytes], parsed: list[object]
+) -> native.Opened | None:
+    """Open the tensors in the C core, which is faster: a file of their own, all well formed."""
     if not native.AVAILABLE or not tensors:
         return None
     good = [UNKNOWN if table is None else raw for raw, table in zip(tables, parsed, strict=True)]
@@ -96,10 +92,9 @@ def _core(tensors: list[_Tensor], tables: list[bytes], parsed: list[object]) -> 
         Section.PAYLOAD: _payloads(tensors),
     }
     try:
-        opened = native.open_file(b"".join(write_container(content, ALIGN_LOG2)))
+        return native.open_file(b"".join(write_container(content, ALIGN_LOG2)))
     except DcfError:  # more tensors than a file may have
         return None
-    return _Core(opened, {id(t): i for i, t in enumerate(tensors)})
 
 
 def _tables(entries: list[bytes]) -> bytes:

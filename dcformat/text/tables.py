@@ -151,20 +151,30 @@ def _read_lengths(reader: Reader, kind: int) -> None:
     count = fields.data[2] + 1 if len(fields.data) > 2 else 0
     reader.number("first", "B")
     reader.number("count", "B", auto=count, bias=1)
-    if kind == TableKind.HUFFMAN_NIBBLES:
-        raw = fields.take((count + 1) // 2)
-        lengths = [n for byte in raw for n in (byte & 15, byte >> 4)]
-        spare = lengths[count:]
-    else:
-        start = fields.data[fields.pos] if fields.left else 0
-        lengths = [0 if n == UNUSED else n for n in coder_huffman.parse_delta(fields, count)]
-        spare = []
-        if start != _start_of(lengths):
-            reader.out.append(Node(f"start {start}"))
-    reader.out.append(words_node("lengths", [LENGTH.show(n) for n in lengths[:count]]))
-    if any(spare):
-        reader.out.append(Node(f"spare {spare[0]}"))
+    lengths = (
+        _read_delta(reader, count)
+        if kind == TableKind.HUFFMAN_DELTA
+        else _read_nibbles(reader, count)
+    )
+    reader.out.append(words_node("lengths", [LENGTH.show(n) for n in lengths]))
     reader.rest()
+
+
+def _read_nibbles(reader: Reader, count: int) -> list[int]:
+    raw = reader.data.take((count + 1) // 2)
+    lengths = [n for byte in raw for n in (byte & 15, byte >> 4)]
+    if any(lengths[count:]):
+        reader.out.append(Node(f"spare {lengths[count]}"))
+    return lengths[:count]
+
+
+def _read_delta(reader: Reader, count: int) -> list[int]:
+    fields = reader.data
+    start = fields.data[fields.pos] if fields.left else 0
+    lengths = [0 if n == UNUSED else n for n in coder_huffman.parse_delta(fields, count)]
+    if start != _start_of(lengths):
+        reader.out.append(Node(f"start {start}"))
+    return lengths
 
 
 def _start_of(lengths: list[int]) -> int:
@@ -218,21 +228,30 @@ def _write_lengths(writer: Writer, kind: int) -> None:
     node = writer.one("lengths")
     if node is None or not lengths:
         writer.node.fail("a table without 'lengths'")
-    writer.number("first", "B")
-    writer.number("count", "B", auto=len(lengths), bias=1)
     if any(not 0 <= n < 16 for n in lengths):
         node.fail("a code length is 1 to 15, or - for a symbol that is not in use")
+    writer.number("first", "B")
+    writer.number("count", "B", auto=len(lengths), bias=1)
     if kind == TableKind.HUFFMAN_DELTA:
-        writer.number("start", "B", auto=_start_of(lengths))
-        start = writer.out[-1]
-        writer.out[-1:] = coder_huffman.write_delta([n or UNUSED for n in lengths], start)
+        _write_delta(writer, lengths)
     else:
-        spare = writer.value("spare", 0)
-        if not 0 <= spare < 16 or (spare and len(lengths) % 2 == 0):
-            node.fail("'spare' is the half of a byte after an odd number of lengths")
-        halves = [*lengths, spare][: len(lengths) + len(lengths) % 2]
-        writer.out += bytes(a | b << 4 for a, b in zip(halves[::2], halves[1::2], strict=True))
+        _write_nibbles(writer, lengths)
     writer.rest()
+
+
+def _write_nibbles(writer: Writer, lengths: list[int]) -> None:
+    spare = writer.value("spare", 0)
+    if not 0 <= spare < 16 or (spare and len(lengths) % 2 == 0):
+        writer.node.fail("'spare' is the half of a byte after an odd number of lengths")
+    halves = [*lengths, spare][: len(lengths) + len(lengths) % 2]
+    writer.out += bytes(a | b << 4 for a, b in zip(halves[::2], halves[1::2], strict=True))
+
+
+def _write_delta(writer: Writer, lengths: list[int]) -> None:
+    start = writer.value("start", _start_of(lengths))
+    if not 0 <= start < 256:
+        writer.node.fail(f"'start' cannot be {start}")
+    writer.out += coder_huffman.write_delta([n or UNUSED for n in lengths], start)
 
 
 def decoded_tables(entries: list[bytes]) -> list[object]:
