@@ -13,6 +13,7 @@ from math import prod
 from typing import Any
 
 from dcformat.errors import ConvertError
+from dcformat.graph import DATA_FIELDS
 from dcformat.ids import MAX_ELEMENTS, MAX_RANK, DType
 from dcformat.model import LazyTensor, Tensor, Use
 
@@ -162,14 +163,14 @@ def _from_outside(
         tensor = keeper.tensor(name, dtype, dims, Packed(file, offset, dtype, dims))
     except ConvertError as error:
         raise error.at(f"tensor {name!r}") from error.__cause__
-    cut = wire.DATA_FIELDS | {wire.EXTERNAL_DATA, wire.DATA_LOCATION}
+    cut = DATA_FIELDS | {wire.EXTERNAL_DATA, wire.DATA_LOCATION}
     fields = tuple(f for f in span.fields if f.number in cut)
     return Lifted(index, span.path, fields, RAW_DATA, tensor)
 
 
 def _numbers(file: Stored, span: wire.Found, proto: Any) -> tuple[wire.Field, Region]:
     """Return the one field that holds a tensor's data, and where in `file` the data is."""
-    fields = [f for f in span.fields if f.number in wire.DATA_FIELDS]
+    fields = [f for f in span.fields if f.number in DATA_FIELDS]
     if any(f.number in (wire.SEGMENT, wire.STRING_DATA) for f in span.fields):
         raise ConvertError("it has segments or strings")
     if span.crowded or len(fields) > 1:

@@ -1,8 +1,8 @@
 """ONNX on the wire: find the tensors of a ModelProto in its bytes, cut data out, put it back.
 
-Spec: spec/DCF.md, section GRAPH. Sister files: onnx_graph.py (how holes are stored), onnx_data.py
-(what stands in them). Nothing is parsed into objects and serialised again: bytes that are not
-data, nor the length of a message around it, are never touched.
+Spec: spec/DCF.md, section GRAPH. Sister files: dcformat/graph.py (how holes are stored),
+onnx_data.py (what stands in them). Nothing is parsed into objects and serialised again: bytes
+that are not data, nor the length of a message around it, are never touched.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from itertools import pairwise
 from typing import Any, NamedTuple, Protocol, Union
 
 from dcformat.errors import ConvertError, CorruptError
+from dcformat.graph import DATA_FIELDS
 from dcformat.ids import MAX_TENSORS
 
 MAX_DEPTH = 100  # the limit of protobuf's own parsers
@@ -22,8 +23,6 @@ MAX_BYTES = (1 << 31) - 1  # of a serialised protobuf message
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 
-#: TensorProto's data fields, all numeric and packed.
-DATA_FIELDS = frozenset({4, 5, 7, 9, 10, 11})
 SEGMENT, STRING_DATA, EXTERNAL_DATA, DATA_LOCATION = 3, 6, 13, 14
 _KEPT_FIELDS = DATA_FIELDS | {SEGMENT, STRING_DATA, EXTERNAL_DATA, DATA_LOCATION}
 _MAX_KEPT = 32

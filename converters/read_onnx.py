@@ -15,13 +15,13 @@ from onnx import ModelProto
 
 from dcformat.errors import ConvertError
 from dcformat.formats import Reader
+from dcformat.graph import DATA_FIELDS, Hole, encode_graph
 from dcformat.ids import GraphFormat
 from dcformat.model import Graph, Model, Source, Use
 
 from . import onnx_wire as wire
 from .onnx_external import ExternalFiles
 from .onnx_files import FileBytes, Stored, look_at
-from .onnx_graph import Hole, encode_graph
 from .onnx_lift import Keeper, Lifted, Parts, lift
 from .onnx_other import explain
 from .onnx_scopes import program_of
@@ -118,7 +118,7 @@ def _parse(source: FileBytes, found: wire.Scan) -> Any:
     """Return the ModelProto without its tensors' numbers: its memory stays small."""
     removals = []
     for index, tensor in enumerate(found.tensors):
-        fields = [f for f in tensor.fields if f.number in wire.DATA_FIELDS]
+        fields = [f for f in tensor.fields if f.number in DATA_FIELDS]
         if fields:
             removals.append((index, fields))
     light, _ = wire.cut(source, found, removals)

@@ -18,12 +18,12 @@ from onnx import ModelProto
 from dcformat.errors import ConvertError, CorruptError, DcfError
 from dcformat.files import atomic_output
 from dcformat.formats import Writer
+from dcformat.graph import DATA_FIELDS, Hole, decode_graph
 from dcformat.ids import GraphFormat
 from dcformat.model import Model, Tensor
 
 from . import onnx_wire as wire
 from .onnx_data import RAW_DATA, stored_bytes
-from .onnx_graph import Hole, decode_graph
 from .onnx_numbers import payload, payload_size
 from .onnx_pair import MIN_OUTSIDE, aligned, atomic_pair, data_path, reference
 from .onnx_scopes import follow
@@ -98,7 +98,7 @@ def _check_fit(opened: _Opened) -> None:
     for number, owner in enumerate(opened.owners):
         span, tensor = opened.found.tensors[owner], opened.tensor(number)
         proto = follow(graph, span.path)
-        full = span.crowded or any(f.number in wire.DATA_FIELDS for f in span.fields)
+        full = span.crowded or any(f.number in DATA_FIELDS for f in span.fields)
         if full or proto.data_location == _EXTERNAL:
             raise CorruptError(f"tensor {tensor.name!r} has data in the graph already")
         if (proto.data_type, tuple(proto.dims)) != (tensor.dtype, tensor.shape):

@@ -6,8 +6,9 @@ Spec: spec/DCF.md ("Canonical form"). What is written again is compared byte by 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -15,10 +16,10 @@ import numpy.typing as npt
 
 from . import frames
 from .coded import CodedTensor, Raw
-from .container import write_container
+from .container import HEADER_BYTES, Entry, section_name, smaller
 from .decode import Record, read_front
 from .encode import fingerprint
-from .encodings import VALUES, coder_huffman, values_codebook
+from .encodings import CODERS, LAYOUTS, VALUES, coder_huffman, values_codebook
 from .encodings.coder_huffman import Table
 from .encodings.layout_gap import Gap
 from .encodings.layout_run import Run
@@ -27,6 +28,7 @@ from .errors import CorruptError, UnsupportedError
 from .file import File
 from .forms import Form, Stored, huffman_form, packed_form, zstd_form
 from .ids import Coder, DType, Layout, Meta, Section, SectionCodec
+from .records import offset_width, write_record
 from .sections import write_graph, write_hashes, write_layers, write_meta, write_names
 from .tables import tables_of
 
@@ -41,11 +43,10 @@ def faults(file: File) -> Iterator[str]:
     yield from _container_faults(file)
     counts: Counts = {}
     shared = _shared(file)
-    for index, record in enumerate(file.opened.records):
+    for index, (record, raw) in enumerate(zip(file.opened.records, _raw(file), strict=True)):
         if record.head.tied is None and not record.unsupported:
-            yield from (
-                f"{file.names[index]}: {fault}" for fault in _faults(file, record, counts, shared)
-            )
+            found = chain(_record(file, record, raw), _faults(file, record, counts, shared))
+            yield from (f"{file.names[index]}: {fault}" for fault in found)
     yield from _table_faults(file, counts)
     yield from _tie_faults(file)
 
@@ -56,24 +57,78 @@ def frames_compared(file: File) -> bool:
 
 
 def _container_faults(file: File) -> Iterator[str]:
-    """Sections written again from what they mean; zstd frames only if of this libzstd."""
-    entries = file.opened.container.entries
-    if any(e.codec == SectionCodec.ZSTD for e in entries.values()) and not frames_compared(file):
+    """Header and sections: what the page fixes, and sections written again from what they mean."""
+    container = file.opened.container
+    if container.data[12] != HEADER_BYTES:
+        yield "header: longer than its fields"
+    if any(container.data[28:36]):
+        yield "header: flags that nothing needs"
+    for entry in container.entries.values():
+        yield from (f"{section_name(entry.type)}: {fault}" for fault in _section(file, entry))
+
+
+def _section(file: File, entry: Entry) -> Iterator[str]:
+    if entry.type not in set(Section):
+        yield "not known"
         return
+    if entry.align_log2 and entry.type != Section.PAYLOAD:
+        yield "aligned"
+    section, stored = Section(entry.type), file.opened.container.stored(entry.type)
+    content = _writers(file)[section]()
+    if not content:
+        yield "there, but empty"
+    elif content != file.opened.container.content(section):
+        yield "not written in the canonical way"
+    elif entry.codec == SectionCodec.ZSTD and entry.stored_size >= entry.decoded_size:
+        yield "compressed, but not smaller"
+    elif frames_compared(file):
+        codec, again = smaller(section, content)
+        if codec != entry.codec or again != stored:
+            yield "not compressed in the canonical way"
+
+
+def _writers(file: File) -> dict[Section, Callable[[], bytes | memoryview]]:
+    """Return what writes each section again; three are taken as they are, or left out."""
+    stored, named = file.opened.container.stored, file.opened.container.has(Section.NAMES)
     index = {name: i for i, name in enumerate(file.names)}
-    named = file.opened.container.has(Section.NAMES)
-    kept = (Section.RECORDS, Section.TABLES, Section.PAYLOAD, Section.HASHES)
-    sections = {s: bytes(file.opened.container.stored(s)) for s in kept}
-    if named and Section.HASHES in entries:
-        sections[Section.HASHES] = write_hashes(file.names)
-    sections[Section.NAMES] = write_names(file.names) if named else b""
-    sections[Section.FIXED] = write_layers(file.layers, index, named)
-    sections[Section.META] = write_meta(file.metadata)
-    sections[Section.GRAPH] = write_graph(file.graph)
-    payload = entries.get(Section.PAYLOAD)
-    again = b"".join(write_container(sections, payload.align_log2 if payload else 4))
-    if again != file.data:
-        yield "sections: not written in the canonical way"
+    return {
+        Section.RECORDS: lambda: stored(Section.RECORDS) if file.opened.records else b"",
+        Section.TABLES: lambda: stored(Section.TABLES) if file.opened.tables else b"",
+        Section.NAMES: lambda: write_names(file.names) if named else b"",
+        Section.HASHES: lambda: write_hashes(file.names) if named else stored(Section.HASHES),
+        Section.FIXED: lambda: write_layers(file.layers, index, named),
+        Section.META: lambda: write_meta(file.metadata),
+        Section.GRAPH: lambda: write_graph(file.graph),
+        Section.PAYLOAD: lambda: stored(Section.PAYLOAD),
+    }
+
+
+def _raw(file: File) -> Iterator[memoryview]:
+    """Yield the bytes of each record."""
+    section, at = file.opened.container.stored(Section.RECORDS), 4
+    for _ in file.opened.records:
+        size = 4 * section[at]
+        yield section[at : at + size]
+        at += size
+
+
+def _record(file: File, record: Record, raw: memoryview) -> Iterator[str]:
+    """The record written again; blocks' offsets are as narrow as the last one allows."""
+    head, plan, front = record.head, record.plan, read_front(file.opened, record)
+    if plan is None:
+        raise UnsupportedError(record.unsupported)
+    parameters = LAYOUTS[head.layout].write_params(record.layout)
+    values = replace(plan, values=front.values)
+    parameters += VALUES[head.values].write_params(values, plan.table)
+    parameters += CODERS[head.coder].write_params(record.tables)
+    blocks = head.blocks
+    if blocks is not None:
+        last = sum(len(block) for block in front.blocks[:-1])
+        blocks = replace(blocks, offset_width=offset_width(last))
+    if write_record(replace(head, blocks=blocks), parameters) != raw:
+        yield "record: not written in the canonical way"
+    if len(set(front.classes)) < head.classes:
+        yield f"a class of {head.classes} that no block has"
 
 
 def _faults(file: File, record: Record, counts: Counts, shared: frozenset[int]) -> Iterator[str]:

@@ -76,15 +76,15 @@ class Container:
         return self.data[entry.offset : entry.offset + entry.stored_size]
 
     def has(self, section: int) -> bool:
-        """Tell whether a section is there; a stored one with no bytes is not."""
+        """Tell whether a section is there; one that decodes to no bytes reads as missing."""
         entry = self.entries.get(section)
-        return entry is not None and bool(entry.stored_size or entry.codec)
+        return entry is not None and entry.decoded_size > 0
 
     def check_crc(self, section: int) -> None:
         """Compare the CRC of a section's stored bytes, else CHECKSUM."""
         entry = self.entries.get(section)
         if entry is not None and zlib.crc32(self.stored(section)) != entry.crc:
-            raise error_of(Code.CHECKSUM, "stored bytes changed", _name(section))
+            raise error_of(Code.CHECKSUM, "stored bytes changed", section_name(section))
 
     def content(self, section: int) -> memoryview:
         """Return the checked and decompressed bytes of a section."""
@@ -93,10 +93,11 @@ class Container:
         stored = self.stored(section)
         if entry is None or entry.codec == SectionCodec.STORED:
             return stored
-        return memoryview(frames.decompress(stored, entry.decoded_size, _name(section)))
+        return memoryview(frames.decompress(stored, entry.decoded_size, section_name(section)))
 
 
-def _name(section: int) -> str:
+def section_name(section: int) -> str:
+    """Return what messages call a section."""
     try:
         return f"section {Section(section).name}"
     except ValueError:
@@ -164,7 +165,7 @@ def _parse_header(view: memoryview) -> tuple[int, int, int]:
 
 def _check_entry(view: memoryview, entry: Entry, previous: int, end: int) -> int:
     """Check one entry; return where its section ends."""
-    fields = Fields(view, _name(entry.type))
+    fields = Fields(view, section_name(entry.type))
     fields.need(entry.type > previous, "sections out of order")
     known = entry.type in set(Section)
     fields.need(not entry.flags & ~int(SectionFlag.CRITICAL | SectionFlag.SAFE_TO_COPY), "flags")
@@ -207,7 +208,7 @@ class Front:
         self, sections: Mapping[Section, bytes], payload_size: int, align_log2: int
     ) -> None:
         present = [(s, sections[s]) for s in Section if sections.get(s)]
-        self._bodies = [(s, len(c), *_smaller(s, c)) for s, c in present]
+        self._bodies = [(s, len(c), *smaller(s, c)) for s, c in present]
         self._payload_size = payload_size
         self._align_log2 = align_log2
         count = len(present) + (payload_size > 0)
@@ -249,7 +250,10 @@ def write_container(sections: Mapping[Section, bytes], align_log2: int) -> list[
     return [front.written(zlib.crc32(payload)), payload, bytes(TAIL_BYTES)]
 
 
-def _smaller(section: Section, content: bytes) -> tuple[SectionCodec, bytes]:
+def smaller(
+    section: Section, content: bytes | memoryview
+) -> tuple[SectionCodec, bytes | memoryview]:
+    """Return codec and stored bytes of a section: a frame where that is smaller."""
     if section in COMPRESSIBLE:
         frame = frames.compress(content)
         if len(frame) < len(content):

@@ -134,7 +134,8 @@ def _parse_records(container: Container, tables: list[object]) -> list[Record]:
             record = Record(head.tied, head)
         records.append(record)
     section.need(section.left == 0, "bytes after the last record")
-    section.need(end == size, f"{size - end} bytes after the last payload")
+    last = f"{size - end} bytes after the last payload"
+    replace(section, place="section PAYLOAD").need(end == size, last)
     return records
 
 

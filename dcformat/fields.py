@@ -53,9 +53,6 @@ class Fields:
     def u64(self) -> int:
         return self._one("Q", 8)
 
-    def f32(self) -> float:
-        return float(struct.unpack("<f", self.take(4))[0])
-
     def zeros(self, size: int) -> None:
         """Skip `size` bytes that are zero, else PADDING."""
         if any(self.take(size)):

@@ -53,12 +53,13 @@ class File(Mapping[str, Array]):
         """Names by record; `#<index>` where the file was stripped of names."""
         container = self.opened.container
         count = len(self.opened.records)
-        if not container.has(Section.NAMES):
+        entry = container.entries.get(Section.NAMES)
+        if entry and entry.decoded_size > (2 + MAX_NAME_BYTES) * count:
+            raise error_of(Code.LIMIT, f"{entry.decoded_size} bytes of names", "section NAMES")
+        content = container.content(Section.NAMES)
+        if not len(content):
             return tuple(f"#{i}" for i in range(count))
-        size = container.entries[Section.NAMES].decoded_size
-        if size > (2 + MAX_NAME_BYTES) * count:
-            raise error_of(Code.LIMIT, f"{size} bytes of names", "section NAMES")
-        return parse_names(container.content(Section.NAMES), count)
+        return parse_names(content, count)
 
     @cached_property
     def _index(self) -> dict[str, int]:

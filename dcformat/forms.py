@@ -27,7 +27,7 @@ from .encodings.parts import SIGNED, Plan, Planes
 from .ids import MAX_CLASSES, MAX_RATIO, MAX_SYMBOLS, RATIO_SLACK, WIDTH, Coder, Layout, ValuesId
 from .kernels import pack_lsb
 from .model import PIECE, Array
-from .records import Blocks
+from .records import Blocks, offset_width
 from .scratch import Scratch
 from .tables import bit_cost, classify, tables_of
 from .walk import Walk
@@ -187,12 +187,12 @@ class Form:
     def blocks(self) -> Blocks | None:
         if len(self.block_ends) < 2:
             return None
-        width = max(1, (int(self.block_ends[-2]).bit_length() + 7) // 8)
+        width = offset_width(int(self.block_ends[-2]))
         return Blocks(self.block_rows, width, self.class_count)
 
     @property
     def class_count(self) -> int:
-        return 1 if self.classes is None else int(self.classes.max()) + 1
+        return 1 if self.classes is None else len(self.tables) // self.walk.streams
 
     def front(self) -> bytes:
         """Return what stands before the blocks: values parameters, offsets, classes."""

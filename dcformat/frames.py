@@ -39,6 +39,8 @@ def decompress(frame: bytes | memoryview, size: int, place: str) -> bytes:
         if parameters.window_size > max(1 << MAX_ZSTD_WINDOW_LOG2, 1024):
             raise error_of(Code.CODE, f"frame wants a window of {parameters.window_size}", place)
         engine = zstandard.ZstdDecompressor(max_window_size=1 << MAX_ZSTD_WINDOW_LOG2)
+        if size == 0:
+            return _nothing(engine, frame, place)
         data = engine.decompress(frame, allow_extra_data=False)
     except zstandard.ZstdError as error:
         raise error_of(Code.CODE, f"not a valid zstd frame: {error}", place) from error
@@ -53,3 +55,12 @@ def content_size(frame: bytes | memoryview) -> int:
         return int(zstandard.get_frame_parameters(frame).content_size)
     except zstandard.ZstdError:
         return 0
+
+
+def _nothing(engine: zstandard.ZstdDecompressor, frame: bytes | memoryview, place: str) -> bytes:
+    """Check a frame of no bytes: `decompress` itself would not look at its blocks."""
+    reader = engine.decompressobj()
+    data = reader.decompress(frame)
+    if data or not reader.eof or reader.unused_data:
+        raise error_of(Code.CODE, "not one frame of no bytes", place)
+    return b""

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from .errors import Code, DcfError, error_of
-from .ids import NUMPY, DType
+from .ids import NUMPY, DType, Section
 from .model import Array
 
 try:
@@ -113,6 +113,8 @@ def _place_of_opening(status: int, place: int, item: int) -> str:
         return _PLACES[0]
     if place == 1 and status == Code.CHECKSUM:
         return _READ_AT_OPENING[item]
+    if place == 4:
+        return f"section {Section(item).name}"
     return f"{_PLACES[place]} / entry {item}" if place == 1 else f"{_PLACES[place]} {item}"
 
 

@@ -25,6 +25,11 @@ class Blocks:
     classes: int = 1
 
 
+def offset_width(last: int) -> int:
+    """Return the bytes that the last block offset takes."""
+    return max(1, (last.bit_length() + 7) // 8)
+
+
 @dataclass(frozen=True)
 class Head:
     """The fixed fields of a record; `tied` is the index of the record it is another name of."""

@@ -22,6 +22,7 @@ from .encode import content_id
 from .errors import Code, ConvertError, DcfError
 from .file import File
 from .files import read_container
+from .graph import decode_graph
 from .ids import MAJOR, MINOR, Meta, Section
 from .verify_run import need_onnxruntime
 from .verify_source import check_source
@@ -144,12 +145,13 @@ def _check_sections(file: File) -> Check:
 
 
 def _check_names(file: File) -> Check:
+    names = file.names
     if not file.opened.container.has(Section.NAMES):
         hashes = len(file.hashes)
         return passed("names", f"left out, {hashes} hashes" if hashes else "left out")
-    if file.hashes and file.hashes != tuple(zlib.crc32(name.encode()) for name in file.names):
+    if file.hashes and file.hashes != tuple(zlib.crc32(name.encode()) for name in names):
         return failed("names", "section HASHES: not those of section NAMES")
-    return passed("names", f"{len(file.names)}, UTF-8, no two equal")
+    return passed("names", f"{len(names)}, UTF-8, no two equal")
 
 
 def _check_metadata(file: File) -> Check:
@@ -159,7 +161,10 @@ def _check_metadata(file: File) -> Check:
 
 
 def _check_graph(file: File) -> Check:
-    return passed("graph", f"{len(file.graph.data):,} B" if file.graph else "left out")
+    if file.graph is None:
+        return passed("graph", "left out")
+    holes, skeleton = decode_graph(file.graph.data, len(file.opened.records))
+    return passed("graph", f"{len(holes)} tensors belong into {len(skeleton):,} B")
 
 
 @dataclass

@@ -81,7 +81,7 @@ def write_huffman(
     """
     if not kernels.NATIVE:
         items = _items(planes, ends, walk)
-        return coder_huffman.encode(items, list(tables), classes)[0]
+        return coder_huffman.encode(items, list(tables), walk.streams, classes)[0]
     codes = np.stack([table.codes for table in tables])
     lengths = np.stack([table.lengths for table in tables])
     return _write(planes, ends, walk, codes, lengths, classes, msb=True)

@@ -79,6 +79,15 @@ def fix_crcs(data: bytes) -> bytes:
     return bytes(out)
 
 
+def resealed(data: bytes) -> bytes:
+    """Return `data` with the CRCs of the section table and the header alone made right."""
+    size, count = struct.unpack_from("<HH", data, 12)
+    table = zlib.crc32(data[size : size + 32 * count])
+    head = data[:36] + struct.pack("<I", table) + data[40:44]
+    crc = zlib.crc32(data[48:size], zlib.crc32(head))
+    return head + struct.pack("<I", crc) + data[48:]
+
+
 Part = tuple[bytearray, bytearray]  #: an entry of the section table, and the section's bytes
 
 

@@ -18,7 +18,7 @@ FOLDERS = {"dcformat": "dcformat", "converters": "dcformat.converters", "tools":
 LAYERS = (
     ("errors", "ids"),
     ("checks", "fields", "files", "frames", "jobs", "model", "scratch"),
-    ("_core", "kmeans", "kernels", "coded", "container", "formats", "records", "sections"),
+    ("_core", "kmeans", "kernels", "coded", "container", "formats", "graph", "records", "sections"),
     ("encodings*", "native"),
     ("compress*",),
     ("tables", "walk"),

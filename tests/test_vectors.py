@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,22 @@ from dcformat.canonical import faults
 from dcformat.coded import expand_tensor
 from dcformat.errors import Code, DcfError
 from dcformat.file import File
+from dcformat.graph import decode_graph
 from dcformat.ids import Coder
+from dcformat.verify import FAILED, verify
 
 VECTORS = Path(__file__).parent / "vectors"
 GOOD = sorted(p.with_suffix(".dcf") for p in VECTORS.rglob("*.json"))
 BAD = sorted((VECTORS / "invalid").glob("*.dcf"))
+LATER = sorted((VECTORS / "sections").glob("*.dcf"))
+#: section -> what reads it
+READERS: dict[str, Callable[[File], object]] = {
+    "NAMES": lambda file: file.names,
+    "HASHES": lambda file: file.hashes,
+    "FIXED": lambda file: file.layers,
+    "META": lambda file: file.metadata,
+    "GRAPH": lambda file: file.graph and decode_graph(file.graph.data, len(file.opened.records)),
+}
 
 
 def name_of(path: Path) -> str:
@@ -90,6 +102,32 @@ def test_the_c_decoder_gives_the_same_error(path: Path) -> None:
     data = path.read_bytes()
     got, wanted = full_check(native, data), Code[path.stem.split("-")[0]]
     assert got == (Code.UNSUPPORTED if has_frame(data) else wanted)
+
+
+@pytest.mark.parametrize("path", LATER, ids=name_of)
+def test_a_section_gives_the_error_of_its_name_when_it_is_read(path: Path) -> None:
+    section, wanted, _ = path.stem.split("-")
+    file = File(path.read_bytes())
+    if wanted == "OK":
+        READERS[section](file)
+    else:
+        with pytest.raises(DcfError, match=f"section {section}") as caught:
+            READERS[section](file)
+        assert caught.value.code == Code[wanted]
+
+
+@pytest.mark.parametrize("path", LATER, ids=name_of)
+def test_verify_reads_every_section(path: Path) -> None:
+    check = {"NAMES": "names", "HASHES": "names", "FIXED": "metadata", "META": "metadata"}
+    section, wanted, _ = path.stem.split("-")
+    failed = {c.name for c in verify(path).checks if c.status == FAILED} - {"canonical"}
+    assert bool(failed) == (wanted != "OK")
+    assert wanted in ("OK", "CHECKSUM") or check.get(section, "graph") in failed
+
+
+@pytest.mark.parametrize("path", GOOD, ids=name_of)
+def test_a_valid_vector_passes_every_check(path: Path) -> None:
+    assert [c for c in verify(path).checks if c.status == FAILED] == []
 
 
 def test_the_vectors_are_those_that_their_program_writes() -> None:

@@ -216,7 +216,8 @@ enum dcf_place {
     DCF_PLACE_HEADER = 0,
     DCF_PLACE_SECTIONS = 1,
     DCF_PLACE_TABLES = 2,
-    DCF_PLACE_RECORDS = 3
+    DCF_PLACE_RECORDS = 3,
+    DCF_PLACE_END = 4 /* behind the last record; `item` is the section that is too long */
 };
 
 /* Where a record begins in RECORDS, and where the payload before it ends in PAYLOAD. */

@@ -157,7 +157,7 @@ static void entry_keep(dcf_model *model, const uint8_t *entry)
 {
     const uint32_t type = entry[0];
     if (type == 0 || type > DCF_SECTION_PAYLOAD ||
-        (entry[2] == DCF_SECTION_CODEC_STORED && dcf_u64(entry + 16) == 0)) {
+        dcf_u64(entry + 24) == 0) {
         return; /* not known, or as if it were missing */
     }
     model->start[type] = (size_t)dcf_u64(entry + 8);

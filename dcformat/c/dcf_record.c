@@ -372,6 +372,8 @@ int dcf_records_check(dcf_model *model)
     model->place = DCF_PLACE_RECORDS;
     model->item = 0;
     if (size == 0) {
+        model->place = DCF_PLACE_END;
+        model->item = DCF_SECTION_PAYLOAD;
         return model->stored[DCF_SECTION_PAYLOAD] == 0 ? DCF_OK : DCF_ERR_STRUCTURE;
     }
     if (size < 4) {
@@ -394,6 +396,8 @@ int dcf_records_check(dcf_model *model)
             return err;
         }
     }
+    model->place = DCF_PLACE_END;
+    model->item = mark.record != size ? DCF_SECTION_RECORDS : DCF_SECTION_PAYLOAD;
     if (mark.record != size || mark.payload != model->stored[DCF_SECTION_PAYLOAD]) {
         return DCF_ERR_STRUCTURE;
     }

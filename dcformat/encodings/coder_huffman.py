@@ -213,12 +213,14 @@ def write_params(tables: tuple[int, ...]) -> bytes:
 
 
 def encode(
-    items: Items, tables: list[Table], block_class: npt.NDArray[np.uint8] | None = None
+    items: Items,
+    tables: list[Table],
+    streams: int,
+    block_class: npt.NDArray[np.uint8] | None = None,
 ) -> tuple[bytes, npt.NDArray[np.int64]]:
     """Return the bytes of all blocks and where each ends; `tables` by class and stream."""
     row = items.streams.astype(np.int64)
     if block_class is not None:
-        streams = len(tables) // (int(block_class.max()) + 1)
         row += np.repeat(block_class.astype(np.int64) * streams, np.diff(items.ends, prepend=0))
     codes = np.stack([t.codes for t in tables])[row, items.symbols]
     lengths = np.stack([t.lengths for t in tables])[row, items.symbols]

@@ -118,6 +118,11 @@ def narrowest(numbers: Array, dtype: DType) -> tuple[tuple[int, ...], int]:
     return (high - low + 1,), low
 
 
+def read_scale(fields: Fields) -> npt.NDArray[np.float32]:
+    """Return a f32, to the bit: a float of Python would quieten a signalling NaN."""
+    return np.frombuffer(fields.take(4), "<f4").reshape(())
+
+
 def read_axis_id(fields: Fields, stored_shape: tuple[int, ...]) -> int | None:
     """Return a stored axis, or None for 0xFF."""
     axis = fields.u8()

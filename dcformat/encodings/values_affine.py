@@ -24,6 +24,7 @@ from .parts import (
     need_real,
     read_axis_id,
     read_narrow,
+    read_scale,
     split,
     write_narrow,
 )
@@ -53,7 +54,7 @@ def read_params(
     fields.need(not flags & AffineFlag.BLOCKED or axis is not None, "blocks without an axis")
     fields.need(fields.u8() == 0, "reserved byte", Code.PADDING)
     alphabets, base = read_narrow(fields, DType(number))
-    scale = fields.f32() if axis is None else 1.0
+    scale = read_scale(fields) if axis is None else np.ones((), np.float32)
     points = bool(flags & AffineFlag.ZERO_POINTS)
     zero_point = fields.i32() if axis is None and points else 0
     low, high = _range(DType(number))
@@ -61,9 +62,7 @@ def read_params(
     block = fields.u32() if flags & AffineFlag.BLOCKED else 0
     fields.need(block > 0 or not flags & AffineFlag.BLOCKED, "blocks of no elements")
     need_real(fields, dtype)
-    values = Affine(
-        DType(number), np.asarray(scale, np.float32), np.asarray(zero_point, np.int32), axis, block
-    )
+    values = Affine(DType(number), scale, np.asarray(zero_point, np.int32), axis, block)
     count = 0 if axis is None else math.prod(parameter_shape(stored_shape, axis, block))
     size = count * (4 + (WIDTH[DType(number)] if points else 0))
     return Plan(DType(number), alphabets, base, values, size)

@@ -9,12 +9,13 @@ import struct
 from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 
 from ..coded import Codebook, Values
 from ..fields import Fields
 from ..ids import BITS, NUMPY, WIDTH, DType, ScaleKind, TableKind
 from ..model import Array
-from .parts import SIGNED, Plan, Planes, need_real, number_range, read_table
+from .parts import SIGNED, Plan, Planes, need_real, number_range, read_scale, read_table
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +60,7 @@ def read_params(
         fields.need(detail < len(stored_shape), f"axis {detail}")
     elif kind != ScaleKind.FRACTION:
         fields.need(detail == 0, f"detail {detail}")
-    scale = fields.f32() if kind == ScaleKind.TENSOR else None
+    scale = read_scale(fields) if kind == ScaleKind.TENSOR else None
     if kind == ScaleKind.NONE:
         fields.need(table.level == dtype, f"levels of {table.level.name}")
     else:
@@ -70,9 +71,11 @@ def read_params(
     return Plan(table.level, (len(table.levels),), 0, values, size, index)
 
 
-def _values(table: Levels, kind: ScaleKind, detail: int, scale: float | None) -> Codebook:
+def _values(
+    table: Levels, kind: ScaleKind, detail: int, scale: npt.NDArray[np.float32] | None
+) -> Codebook:
     if kind == ScaleKind.TENSOR:
-        return Codebook(table.level, table.levels, np.asarray(scale, np.float32))
+        return Codebook(table.level, table.levels, scale)
     if kind == ScaleKind.AXIS:
         return Codebook(table.level, table.levels, np.zeros(0, np.float32), axis=detail)
     fraction = (detail ^ 0x80) - 0x80 if kind == ScaleKind.FRACTION else None

@@ -23,6 +23,7 @@ from mutants import large_files, mutants
 
 from dcformat.coded import CodedModel, CodedTensor, Raw
 from dcformat.encode import Settings, encode_model
+from dcformat.errors import Code
 from dcformat.ids import NO_TENSOR, DType, Rounding, Section
 from dcformat.model import LayerFormat
 
@@ -179,6 +180,35 @@ def test_tensors_are_found_by_name_and_by_hash_and_layers_are_read(tmp_path: Pat
     ):
         for lines in answers(program, tmp_path, files):
             assert set(expected) <= set(lines)
+
+
+#: What C leaves to host readers, and frames, which it cannot read.
+OF_HOST = ("name_not_utf8", "nul_in_name", "byte_left_over")
+FRAMES = ("frame", "frame_of_another_size", "size_before_the_frame")
+
+
+def c_answer(section: str, code: str, diagnosis: str) -> str:
+    """Return what C says where it reads the section of a vector."""
+    found = Code[code]
+    if section == "FIXED":
+        if diagnosis == "count_0":
+            found = Code.ARGUMENT
+        return f"layer 0 {int(Code.OK if diagnosis in OF_HOST else found)} "
+    if section == "NAMES" and diagnosis in FRAMES:
+        return f"find {NO_TENSOR} {int(Code.UNSUPPORTED)} "
+    if diagnosis == "not_utf8_before_the_cut":  # C meets what stands behind it
+        found = Code.TRUNCATED
+    met = (Code.TRUNCATED, Code.LIMIT) if section == "NAMES" else (Code.STRUCTURE,)
+    return f"find {NO_TENSOR} {int(found if found in met else Code.ARGUMENT)} "
+
+
+def test_sections_give_the_errors_of_their_vectors(tmp_path: Path) -> None:
+    paths = [p for kind in ("NAMES", "HASHES", "FIXED") for p in VECTORS.glob(f"sections/{kind}-*")]
+    said = answers(build(tmp_path, "-O1"), tmp_path, [path.read_bytes() for path in paths])
+    assert len(paths) > 40
+    for path, lines in zip(paths, said, strict=True):
+        answer = c_answer(*path.stem.split("-"))
+        assert any(line.startswith(answer) for line in lines), path.stem
 
 
 def with_empty_sections(data: bytes) -> bytes:

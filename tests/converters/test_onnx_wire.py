@@ -12,6 +12,7 @@ from onnx_models import REAL_MODELS, graph, model_of, numbers, tensor
 
 from dcformat.converters import onnx_wire as wire
 from dcformat.errors import ConvertError, CorruptError
+from dcformat.graph import DATA_FIELDS
 
 Holes = list[tuple[int, int, bytes]]
 
@@ -27,7 +28,7 @@ def cut_all(source: bytes) -> tuple[bytes, Holes]:
     removals = [
         (index, fields)
         for index, tensor in enumerate(found.tensors)
-        if (fields := [f for f in tensor.fields if f.number in wire.DATA_FIELDS])
+        if (fields := [f for f in tensor.fields if f.number in DATA_FIELDS])
     ]
     skeleton, positions = wire.cut(source, found, removals)
     holes = [

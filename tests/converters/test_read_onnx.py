@@ -29,9 +29,9 @@ from onnx_models import (
 
 from dcformat.converters import read_onnx
 from dcformat.converters.onnx_data import encode
-from dcformat.converters.onnx_graph import decode_graph
 from dcformat.converters.onnx_wire import varint
 from dcformat.errors import ConvertError, DcfError
+from dcformat.graph import decode_graph
 from dcformat.ids import DType, GraphFormat
 from dcformat.model import Model
 

@@ -32,10 +32,10 @@ from onnx_runs import two, written
 import dcformat
 from dcformat.converters import onnx_wire, read_onnx
 from dcformat.converters.onnx_data import encode
-from dcformat.converters.onnx_graph import decode_graph
 from dcformat.converters.onnx_wire import varint
 from dcformat.converters.write_onnx import WRITER
 from dcformat.errors import ConvertError
+from dcformat.graph import decode_graph
 from dcformat.ids import BITS, NUMPY, DType
 from dcformat.model import Array, LazyTensor, Model, Window
 

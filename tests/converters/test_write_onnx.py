@@ -22,10 +22,10 @@ from onnx_models import (
 )
 
 from dcformat.converters import onnx_wire, read_onnx
-from dcformat.converters.onnx_graph import Hole, decode_graph, encode_graph
 from dcformat.converters.write_onnx import WRITER
 from dcformat.errors import Code, ConvertError, CorruptError, DcfError, LimitError
-from dcformat.ids import DType
+from dcformat.graph import Hole, decode_graph, encode_graph
+from dcformat.ids import MAX_TENSORS, DType
 from dcformat.model import Graph, Model, Tensor
 
 
@@ -144,14 +144,14 @@ def test_the_content_is_read_back() -> None:
 @pytest.mark.parametrize(
     ("content", "code", "reason"),
     [
-        (b"", Code.TRUNCATED, "inside its hole count"),
-        (b"\1\0\0", Code.TRUNCATED, "inside its hole count"),
-        (struct.pack("<I", 1) + bytes(8), Code.TRUNCATED, "inside its holes"),
+        (b"", Code.TRUNCATED, "4 bytes wanted, 0 left"),
+        (b"\1\0\0", Code.TRUNCATED, "4 bytes wanted, 3 left"),
+        (struct.pack("<I", 1) + bytes(8), Code.TRUNCATED, "inside its 1 holes"),
         (encode_graph([Hole(9, 0, 9)], b"skeleton"), Code.STRUCTURE, "position 9 is not legal"),
         (
             encode_graph([Hole(4, 0, 9), Hole(4, 1, 9)], b"skeleton"),
             Code.STRUCTURE,
-            "hole 1 of the graph: position 4 is not legal",
+            "hole 1: position 4 is not legal",
         ),
         (encode_graph([Hole(4, 2, 9)], b"skeleton"), Code.STRUCTURE, "there is no tensor 2"),
         (encode_graph([Hole(4, 0, 6)], b"skeleton"), Code.STRUCTURE, "6 is not a data field"),
@@ -165,7 +165,7 @@ def test_impossible_content_is_corrupt(content: bytes, code: Code, reason: str) 
 
 def test_too_many_holes_are_a_limit() -> None:
     with pytest.raises(LimitError):
-        decode_graph(b"\xff\xff\xff\xff", 1)
+        decode_graph(encode_graph([Hole(i, 0, 9) for i in range(MAX_TENSORS + 1)], b""), 1)
 
 
 def test_a_field_that_cannot_hold_the_type_is_corrupt(tmp_path: Path) -> None:

@@ -4,8 +4,9 @@
     python tests/vectors/make.py --check  write nothing; fail if a file would change
 
 `<stem>/` and `valid/` hold files with the numbers they decode to, as JSON beside them;
-`invalid/` holds files whose names begin with the error they give. zstd frames are those of one
-libzstd, so `--check` compares such files by what they decode to.
+`invalid/` holds files whose names begin with the error they give, `sections/` files whose names
+begin with a section and the error that reading it gives. zstd frames are those of one libzstd, so
+`--check` compares such files by what they say.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
 import cases  # noqa: E402
+import first_fault  # noqa: E402
 import invalid  # noqa: E402
+import read_later  # noqa: E402
 from handmade import file_of_form  # noqa: E402
 
 from dcformat.canonical import frames_compared  # noqa: E402
@@ -117,8 +120,10 @@ def all_files() -> Iterator[tuple[str, bytes]]:
         for path, data in source:
             yield f"{path}.dcf", data
             yield f"{path}.json", expectation(data).encode()
-    for name, data in invalid.files():
-        yield f"invalid/{name}.dcf", data
+    for source in (invalid.files(), first_fault.files()):
+        yield from ((f"invalid/{name}.dcf", data) for name, data in source)
+    for name, data in read_later.files():
+        yield f"sections/{name}.dcf", data
 
 
 def has_frames(file: File) -> bool:
@@ -133,10 +138,17 @@ def same(path: Path, data: bytes) -> bool:
     if not path.is_file():
         return False
     old = path.read_bytes()
-    if old == data or path.suffix != ".dcf" or path.parent.name == "invalid":
+    if old == data or path.suffix != ".dcf" or path.parent.name in ("invalid", "sections"):
         return old == data
     file = File(old)
-    return has_frames(file) and not frames_compared(file) and expectation(old) == expectation(data)
+    return has_frames(file) and not frames_compared(file) and meaning(old) == meaning(data)
+
+
+def meaning(data: bytes) -> tuple[object, ...]:
+    """Return all that a file says, but for the libzstd that wrote it."""
+    file = File(data)
+    metadata = {key: value for key, value in file.metadata.items() if key != Meta.LIBZSTD}
+    return expectation(data), metadata, file.hashes, file.layers, file.graph
 
 
 def main() -> int:
