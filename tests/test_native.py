@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+import struct
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from handmade import file_of
 from mutants import large_files, mutants
 
 from dcformat import decode, native
@@ -106,6 +108,43 @@ def test_rows_are_those_of_the_reference_decoder() -> None:
                 theirs = decode.decode_rows(reference, index, start, stop)
                 ours = native.decode_rows(mine, index, start, stop)
                 assert (ours.dtype, ours.tobytes()) == (theirs.dtype, theirs.tobytes())
+
+
+@pytest.mark.parametrize(
+    ("dims", "row_axes", "rows"),
+    [((3, 0), 1, 3), ((0, 4), 1, 0), ((2, 0, 5), 2, 0), ((2, 3, 0), 2, 6), ((4, 0), 0, 1)],
+)
+def test_a_tensor_without_elements_has_the_rows_of_its_dims(
+    dims: tuple[int, ...], row_axes: int, rows: int
+) -> None:
+    record = struct.pack("<8BII", 4 + len(dims), 1, len(dims), row_axes, 0, 0, 0, 0, 0, 0)
+    data = file_of([record + struct.pack(f"<{len(dims)}I", *dims)])
+    for decoder in (decode, native):
+        opened: Any = decoder.open_file(data)
+        assert decoder.decode_rows(opened, 0, 0, rows).tobytes() == b""
+        with pytest.raises(DcfError) as caught:
+            decoder.decode_rows(opened, 0, 0, rows + 1)
+        assert caught.value.code == Code.ARGUMENT
+
+
+def test_no_rows_ask_for_offsets_and_classes_but_no_rows_for_the_numbers() -> None:
+    wrong_class = (VECTORS / "invalid" / "STRUCTURE-class_2_of_2.dcf").read_bytes()
+    wrong_numbers = (VECTORS / "invalid" / "CHECKSUM-numbers.dcf").read_bytes()
+    for decoder in (decode, native):
+        opened: Any = decoder.open_file(wrong_class)
+        with pytest.raises(DcfError) as caught:
+            decoder.decode_rows(opened, 0, 1, 1)
+        assert caught.value.code == Code.STRUCTURE
+        opened = decoder.open_file(wrong_numbers)
+        rows = decode.open_file(wrong_numbers).record(0).head.rows
+        assert len(decoder.decode_rows(opened, 0, 0, rows)) == 4
+
+
+def test_what_follows_the_last_payload_is_named_with_its_section() -> None:
+    data = (VECTORS / "invalid" / "STRUCTURE-payload_left_over.dcf").read_bytes()
+    for decoder in (decode, native):
+        with pytest.raises(DcfError, match=r"^section PAYLOAD"):
+            decoder.open_file(data)
 
 
 def test_a_damaged_block_is_an_error_for_its_rows_only() -> None:

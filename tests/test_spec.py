@@ -175,6 +175,21 @@ def test_the_encoder_writes_the_example(name: str, fields: dict[str, str]) -> No
     assert list(faults(File(built(fields)))) == []
 
 
+def test_payloads_start_where_the_page_says() -> None:
+    block = re.search(r"```payloads\n(.*?)```", (SPEC / "DCF.md").read_text(), re.S)
+    assert block
+    lines = [line.split(":", 1) for line in block[1].splitlines()]
+    records = [bytes.fromhex(value) for key, value in lines if key == "record"]
+    payload = b"".join(bytes.fromhex(value) for key, value in lines if key == "payload")
+    data = file_of(records, payload)
+    opened = decode.open_file(data)
+    starts = [int(word) for key, value in lines if key == "starts" for word in value.split()]
+    assert [record.offset for record in opened.records] == starts
+    decode.check_file(opened)
+    if native.AVAILABLE:
+        native.check_file(native.open_file(data))
+
+
 def sources() -> list[Path]:
     code = ROOT / "dcformat"
     return sorted([*code.rglob("*.py"), *code.rglob("*.c"), *code.rglob("*.h")])

@@ -37,6 +37,8 @@ MACHINES = {
     "s390x": [*S390X, "-O2"],
     "s390x -O0": [*S390X, "-O0"],
 }
+#: Elements that exercise.c decodes alone; of larger tensors the full check tells.
+ALONE = 1 << 16
 
 
 def run(*command: str | Path) -> subprocess.CompletedProcess[str]:
@@ -108,8 +110,8 @@ def reference(data: bytes) -> dict[str, Any]:
         if record.unsupported or head.coder == Coder.ZSTD:
             found["leaves out"] = True
             continue
-        got = outcome(decode, opened, record.index)
-        found[f"decode {record.index}"] = got
+        if head.elements <= ALONE:
+            found[f"decode {record.index}"] = outcome(decode, opened, record.index)
     if opened and "leaves out" not in found:
         found["check"] = checked_by(decode, opened)
     return found
