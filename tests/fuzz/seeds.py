@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -30,9 +30,9 @@ def vectors() -> Iterator[bytes]:
             yield path.read_bytes()
 
 
-def many_elements() -> Iterator[bytes]:
+def many_elements(shapes: Sequence[tuple[int, ...]] = SHAPES) -> Iterator[bytes]:
     """Yield files of more elements than bytes: every form of a few tensors."""
-    for shape in SHAPES:
+    for shape in shapes:
         for tensor in _dull(shape):
             for tag, form in forms(stored(tensor)):
                 if form.legal() and "zstd" not in tag:
