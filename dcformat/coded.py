@@ -219,15 +219,20 @@ def expand_tensor(tensor: CodedTensor, window: Window = ()) -> Array:
     Dequantization is one float32 operation (spec/DCF.md, "Dequantization"), then one conversion
     to the logical type, so that every decoder gives the same bits.
     """
-    values = tensor.values
-    numbers = tensor.numbers(window)
+    return expand_numbers(tensor.numbers(window), tensor.values, tensor.dtype, tensor.shape, window)
+
+
+def expand_numbers(
+    numbers: Array, values: Values, dtype: DType, shape: tuple[int, ...], window: Window = ()
+) -> Array:
+    """Return what `numbers` mean, which are those in `window` of a tensor of `shape`."""
     if isinstance(values, Raw):
         return numbers
     if isinstance(values, Codebook) and values.scale is None and values.fraction is None:
         return numbers
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):  # as the page has it
-        spread = _Spread(tensor.shape, window, values.axis)
-        return _from_float32(_scaled(numbers, values, spread), tensor.dtype)
+        spread = _Spread(shape, window, values.axis)
+        return _from_float32(_scaled(numbers, values, spread), dtype)
 
 
 def _scaled(numbers: Array, values: Fixed | Affine | Codebook, spread: _Spread) -> F32:

@@ -36,6 +36,8 @@ from .ids import (
 from .model import Array
 from .records import Head, is_plain, parse_head, payload_align
 
+_TYPES = frozenset(DType)  # made once, as every record asks
+
 
 @dataclass(frozen=True)
 class Record:
@@ -168,10 +170,10 @@ def parse_rooms(index: int, head: Head, fields: Fields, tables: list[object]) ->
 
 def _unknown(head: Head) -> str:
     for word, value, known in (
-        ("type", head.dtype, set(DType)),
-        ("layout", head.layout, set(LAYOUTS)),
-        ("values", head.values, set(VALUES)),
-        ("coder", head.coder, set(CODERS)),
+        ("type", head.dtype, _TYPES),
+        ("layout", head.layout, LAYOUTS),
+        ("values", head.values, VALUES),
+        ("coder", head.coder, CODERS),
     ):
         if value not in known:
             return f"{word} {value} is not known"
@@ -223,12 +225,24 @@ class Front:
     classes: list[int]
 
 
-def read_front(opened: Opened, record: Record) -> Front:
-    """Read values parameters, block offsets and classes (steps 1 to 3 of "Decoding")."""
+def read_values(opened: Opened, record: Record) -> Values:
+    """Read values parameters (step 1 of "Decoding"); their axis is a stored axis."""
+    return _read_values(opened, record)[1]
+
+
+def _read_values(opened: Opened, record: Record) -> tuple[Fields, Values]:
+    """Return the values, and a cursor over the rest of the payload."""
     head, plan = record.head, _plan(record)
     start = opened.container.stored(Section.PAYLOAD)[record.offset :]
     fields = Fields(start[: head.payload_size], f"tensor {record.index} / payload")
-    values = VALUES[head.values].read_axis(plan, fields.take(plan.axis_bytes), head.stored_shape)
+    axis = fields.take(plan.axis_bytes)
+    return fields, VALUES[head.values].read_axis(plan, axis, head.stored_shape)
+
+
+def read_front(opened: Opened, record: Record) -> Front:
+    """Read values parameters, block offsets and classes (steps 1 to 3 of "Decoding")."""
+    head = record.head
+    fields, values = _read_values(opened, record)
     offset_bytes, class_bytes = _front_sizes(head)
     table, packed = fields.take(offset_bytes), fields.take(class_bytes)
     blocks = _blocks(fields, head, table)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -15,13 +16,14 @@ from typing import Any
 import numpy as np
 
 from . import decode, native
-from .coded import Codebook, CodedModel, CodedTensor, Raw, Values, expand_tensor
+from .coded import Codebook, CodedModel, CodedTensor, Raw, Values, expand_numbers
 from .decode import Opened, Record
 from .errors import Code, DcfError, error_of
 from .files import read_container
 from .forms import logical_values
 from .ids import MAX_NAME_BYTES, WIDTH, Coder, DType, GraphFormat, Meta, Section
 from .model import Array, Graph, LayerFormat, LazyTensor, Model, Window
+from .records import Head
 from .sections import parse_hashes, parse_layers, parse_meta, parse_names
 
 #: Bytes that one decoded tensor may take unless the caller says otherwise.
@@ -111,7 +113,9 @@ class File(Mapping[str, Array]):
         return len(self.opened.records)
 
     def __getitem__(self, name: str) -> Array:
-        return expand_tensor(self.coded(name))
+        record = self.record(name)
+        with self._at(name):
+            return self._elements(record)
 
     def record(self, name: str) -> Record:
         """Return how a tensor is stored; tied names give the record they are tied to."""
@@ -136,40 +140,57 @@ class File(Mapping[str, Array]):
 
     def coded(self, name: str) -> CodedTensor:
         """Return a tensor as symbols and values. Raises KeyError, or DcfError with the place."""
-        index = self._index[name]
+        record = self.record(name)
+        with self._at(name):
+            return self._coded(name, record)
+
+    @contextmanager
+    def _at(self, name: str) -> Iterator[None]:
+        """Put the tensor's place before that of an error."""
         try:
-            return self._coded(name, self.opened.record(index))
+            yield
         except DcfError as error:
             raise error.at(f"{self.label} / {name}" if self.label else name) from None
 
     def _coded(self, name: str, record: Record) -> CodedTensor:
-        if record.plan is None:
-            raise error_of(Code.UNSUPPORTED, record.unsupported)
-        head = record.head
-        self.check_budget(record)
+        self._check(record)
         symbols, values = self.symbols(record)
-        order = head.order or tuple(range(len(head.shape)))
-        stored = symbols.reshape(head.stored_shape)
-        logical = np.transpose(stored, np.argsort(order)).copy(order="C")
         return CodedTensor(
             name,
-            DType(head.dtype),
-            logical,
-            logical_values(values, order),
-            head.order or None,
+            DType(record.head.dtype),
+            _logical(symbols, record.head),
+            logical_values(values, _order(record.head)),
+            record.head.order or None,
             exact=isinstance(values, Raw),
         )
 
+    def _elements(self, record: Record) -> Array:
+        """Return what the numbers of a tensor mean; nobody needs to know a codebook's symbols."""
+        self._check(record)
+        numbers, values = self._numbers(record)
+        values = logical_values(values, _order(record.head))
+        logical = _logical(numbers, record.head)
+        return expand_numbers(logical, values, DType(record.head.dtype), record.head.shape)
+
+    def _check(self, record: Record) -> None:
+        if record.plan is None:
+            raise error_of(Code.UNSUPPORTED, record.unsupported)
+        self.check_budget(record)
+
     def symbols(self, record: Record) -> tuple[Array, Values]:
         """Return what decode.decode_symbols does: through the C core where it can."""
+        numbers, values = self._numbers(record)
+        if isinstance(values, Codebook):
+            return _indices(numbers, values, self.opened, record), values
+        return numbers, values
+
+    def _numbers(self, record: Record) -> tuple[Array, Values]:
+        """Return the numbers in stored order; the values' axis is a stored axis."""
         if self._native is None or record.head.coder == Coder.ZSTD:
             numbers = decode.decode_numbers(self.opened, record.index)
         else:
             numbers = native.decode_numbers(self._native, record.index)
-        values = decode.read_front(self.opened, record).values
-        if isinstance(values, Codebook):
-            return _indices(numbers, values, self.opened, record), values
-        return numbers, values
+        return numbers, decode.read_values(self.opened, record)
 
     def coded_model(self) -> CodedModel:
         """Return everything in the file; tied tensors share their memory."""
@@ -216,6 +237,17 @@ def model_of(file: File) -> Model:
         head = record.head
         tensors.append(LazyTensor(name, DType(head.dtype), head.shape, partial(read, name)))
     return Model(tuple(tensors), file.graph, metadata=file.known_metadata)
+
+
+def _order(head: Head) -> tuple[int, ...]:
+    return head.order or tuple(range(len(head.shape)))
+
+
+def _logical(stored: Array, head: Head) -> Array:
+    """Return elements in stored order in their logical shape, as an array of its own."""
+    shaped = np.transpose(stored.reshape(head.stored_shape), np.argsort(_order(head)))
+    own = shaped.flags.c_contiguous and shaped.flags.writeable
+    return shaped if own else shaped.copy(order="C")
 
 
 def _decoded_bytes(record: Record) -> int:

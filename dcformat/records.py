@@ -14,6 +14,9 @@ from .fields import Fields, align
 from .ids import MAX_ELEMENTS, MAX_RANK, Coder, Layout, RecordFlag, ValuesId
 
 KNOWN_FLAGS = int(RecordFlag.TIED | RecordFlag.PERMUTED | RecordFlag.BLOCKED | RecordFlag.WIDE)
+# integers: flags are tested for every record, and enum's operators are slow
+_TIED, _PERMUTED = int(RecordFlag.TIED), int(RecordFlag.PERMUTED)
+_BLOCKED, _WIDE = int(RecordFlag.BLOCKED), int(RecordFlag.WIDE)
 
 
 @dataclass(frozen=True)
@@ -90,18 +93,18 @@ def parse_head(section: Fields, index: int, tied_to: list[bool]) -> tuple[Head, 
     dtype, rank, row_axes = fields.u8(), fields.u8(), fields.u8()
     layout, values, coder, flags = fields.u8(), fields.u8(), fields.u8(), fields.u8()
     fields.need(not flags & ~KNOWN_FLAGS, f"flags {flags:#x}")
-    if flags & RecordFlag.TIED:
+    if flags & _TIED:
         return _parse_tied(fields, size, flags, tied_to), fields
     fields.need(rank <= MAX_RANK, f"rank {rank}", Code.LIMIT)
     fields.need(row_axes <= rank, f"{row_axes} row axes of {rank}")
     crc = fields.u32()
-    payload_size = fields.u64() if flags & RecordFlag.WIDE else fields.u32()
+    payload_size = fields.u64() if flags & _WIDE else fields.u32()
     shape = tuple(fields.u32() for _ in range(rank))
-    order = tuple(fields.take(align(rank, 4))) if flags & RecordFlag.PERMUTED else ()
-    word = fields.u32() if flags & RecordFlag.BLOCKED else 0
+    order = tuple(fields.take(align(rank, 4))) if flags & _PERMUTED else ()
+    word = fields.u32() if flags & _BLOCKED else 0
     fields.need(math.prod(max(n, 1) for n in shape) <= MAX_ELEMENTS, "elements", Code.LIMIT)
-    _check_order(fields, order, rank, bool(flags & RecordFlag.PERMUTED))
-    blocks = _blocks(fields, word) if flags & RecordFlag.BLOCKED else None
+    _check_order(fields, order, rank, bool(flags & _PERMUTED))
+    blocks = _blocks(fields, word) if flags & _BLOCKED else None
     head = Head(
         dtype, shape, row_axes, layout, values, coder, crc, payload_size, order[:rank], blocks
     )

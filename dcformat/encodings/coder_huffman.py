@@ -21,6 +21,7 @@ from .parts import Items, Planes, check_end, read_table
 Lengths = npt.NDArray[np.uint8]
 FULL = 1 << MAX_CODE_BITS
 UNUSED = 255
+MAX_DELTA_BYTES = 288  #: of 256 lengths of 9 bits each
 #: Bits of a step of HUFFMAN_DELTA from -12 to 12, by step; negative ones count from the end.
 _STEP_BITS = np.array(
     [2 * (2 * n + 1).bit_length() - 1 for n in range(13)]
@@ -106,9 +107,10 @@ def parse_delta(fields: Fields, count: int) -> list[int]:
     last = fields.u8()
     fields.need(1 <= last <= MAX_CODE_BITS, f"start {last}", Code.CODE)
     data, pos = fields.data[fields.pos :], 0
+    bits = "".join(f"{byte:08b}" for byte in data[:MAX_DELTA_BYTES])
     lengths = []
     for _ in range(count):
-        value, pos = _exp_golomb(fields, data, pos)
+        value, pos = _exp_golomb(fields, bits, pos)
         if value == 1:
             lengths.append(UNUSED)
             continue
@@ -123,20 +125,13 @@ def parse_delta(fields: Fields, count: int) -> list[int]:
     return lengths
 
 
-def _exp_golomb(fields: Fields, data: memoryview, pos: int) -> tuple[int, int]:
-    zeros = 0
-    while not _bit(fields, data, pos):
-        zeros, pos = zeros + 1, pos + 1
-        fields.need(zeros <= 4, "Exp-Golomb value above 30", Code.CODE)
-    value = 0
-    for _ in range(zeros + 1):
-        value, pos = 2 * value + _bit(fields, data, pos), pos + 1
-    return value - 1, pos
-
-
-def _bit(fields: Fields, data: memoryview, pos: int) -> int:
-    fields.need(pos < 8 * len(data), "ends inside the code lengths", Code.TRUNCATED)
-    return data[pos >> 3] >> (7 - (pos & 7)) & 1
+def _exp_golomb(fields: Fields, bits: str, pos: int) -> tuple[int, int]:
+    zeros = bits.find("1", pos, pos + 5) - pos
+    if zeros < 0:
+        fields.need(len(bits) - pos < 5, "Exp-Golomb value above 30", Code.CODE)
+    end = pos + 2 * zeros + 1
+    fields.need(zeros >= 0 and end <= len(bits), "ends inside the code lengths", Code.TRUNCATED)
+    return int(bits[pos + zeros : end], 2) - 1, end
 
 
 def _parse_flat(fields: Fields, count: int) -> list[int]:
