@@ -48,7 +48,8 @@ def accepts(head: bytes) -> bool:
 def read(path: Path) -> Model:
     """Return the model in the file `path`.
 
-    Tensors stand in the order of their bytes. `notes` says which stay in the graph and why.
+    Tensors stand in the order of their bytes; large ones are read when they are asked for. `notes`
+    says which stay in the graph and why.
     Raises ConvertError, in one line, where the file is no ONNX model, is cut short, or names
     external data that is missing or outside the model's folder.
     """

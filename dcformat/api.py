@@ -25,6 +25,7 @@ LOG = logging.getLogger("dcformat")
 def read(path: str | Path, format: str | None = None) -> Model:
     """Read a foreign model, by suffix or as `format`; its first bytes are checked.
 
+    Large tensors stay in the file until their numbers are asked for: it must be there, unchanged.
     What stays in the graph is logged (logger "dcformat", level INFO). Raises ConvertError with
     one line that names the file and the reason.
     """
