@@ -42,6 +42,7 @@ ROOM_OF: dict[type, ValuesId] = {
 }
 SMALL_PAYLOAD = 2048  #: below this many bytes a tensor is one block
 OFFSET_SHARE = 400  #: block offsets cost at most a byte in 400
+GAPS = (63, 255)  #: highest gaps: a short table for small tensors, or few fillers for large ones
 MAX_BLOCKS = 4096  #: of a tensor: their symbol counts are held at once
 ZSTD_BLOCK = 1 << 20  #: symbols of a zstd block
 FEW = 32  #: pieces of a large tensor in another order than it is read
@@ -368,7 +369,8 @@ def forms_of(stored: Stored, host: bool, row_access: bool, scratch: Scratch) -> 
     background, share = background_of(stored, counts)
     tries: list[tuple[Layout, Any, I64]] = [(Layout.DENSE, None, counts)]
     if share >= 0.2:
-        tries.append(_try(stored, Layout.GAP, Gap(255, background)))
+        gaps = [_try(stored, Layout.GAP, Gap(highest, background)) for highest in GAPS]
+        tries.append(min(gaps, key=lambda gap: _bytes_of(gap[2], with_tables=True)))
         if stored.elements <= PACKED_GAP_MOST:
             yield _packed_gap(stored, background, row_access)
     if share > 0 and stored.plan.width == 1 and stored.plan.alphabets[0] <= MAX_ALPHABET:
@@ -392,9 +394,11 @@ def background_of(stored: Stored, counts: I64) -> tuple[int, float]:
     return top, float(counts[:, top].min() / stored.elements)
 
 
-def _bytes_of(counts: I64) -> int:
+def _bytes_of(counts: I64, with_tables: bool = False) -> int:
     """Return the bytes of symbols with these counts, Huffman coded as one block."""
-    return sum(bit_cost(row, t) for row, t in zip(counts, tables_of(counts), strict=True)) // 8
+    tables = tables_of(counts)
+    size = sum(bit_cost(row, table) for row, table in zip(counts, tables, strict=True)) // 8
+    return size + with_tables * sum(coder_huffman.entry_size(table) for table in tables)
 
 
 def _huffman_forms(
