@@ -62,7 +62,7 @@ def quantize_codebook(weights: F64, bits: int, quantizer: str) -> tuple[F64, U8]
     At most 2**bits levels, or at most 256 for "uniform", which aims at the squared error of the
     best 2**bits. Zero is always a level where it is a weight, and no zero weight becomes another.
     """
-    distinct, inverse, counts = np.unique(weights, return_inverse=True, return_counts=True)
+    distinct, inverse, counts = _distinct(weights.reshape(-1))
     exponent = int(np.frexp(np.abs(distinct[[0, -1]]).max())[1])
     scaled = np.ldexp(distinct, -exponent)  # so that no square overflows
     there = scaled != 0
@@ -81,6 +81,18 @@ def quantize_codebook(weights: F64, bits: int, quantizer: str) -> tuple[F64, U8]
     final, place = np.unique(levels, return_inverse=True)
     indices = place[cell][inverse].astype(np.uint8).reshape(weights.shape)
     return np.ldexp(final, exponent), indices
+
+
+def _distinct(weights: F64) -> tuple[F64, I64, I64]:
+    """Return what np.unique does: distinct values ascending, each weight's index, and counts."""
+    order = np.argsort(weights)
+    ordered = weights[order]
+    first = np.ones(weights.size, np.int64)  # sums of booleans would hold the interpreter
+    np.not_equal(ordered[1:], ordered[:-1], out=first[1:], casting="unsafe")
+    starts = np.flatnonzero(first)
+    inverse = np.empty(weights.size, np.int64)
+    inverse[order] = np.cumsum(first) - 1
+    return ordered[starts], inverse, np.diff(starts, append=weights.size)
 
 
 def type_levels(weights: F64, levels: F64, indices: U8, dtype: DType, kind: str) -> Codebook:
