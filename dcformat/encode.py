@@ -47,6 +47,15 @@ from .sections import write_graph, write_hashes, write_layers, write_meta, write
 TARGETS = ("mcu", "host")
 PRODUCER = "dcformat 0.1.0"
 REORDERED_MOST = 1 << 22  #: elements; for host, larger tensors keep the logical order
+#: Fastest first, as `python bench/decode.py` has it; gaps and runs are behind unless zeros abound.
+BY_SPEED = (
+    (Layout.DENSE, Coder.PACKED),
+    (Layout.DENSE, Coder.HUFFMAN),
+    (Layout.DENSE, Coder.ZSTD),
+    (Layout.GAP, Coder.HUFFMAN),
+    (Layout.GAP, Coder.PACKED),
+    (Layout.RUN, Coder.HUFFMAN),
+)
 SPEED_MARGIN = 1.05  #: `prefer="speed"` takes a faster form that is at most this much larger
 
 Progress = Callable[[str, int, int], None]
@@ -239,21 +248,16 @@ def _draft(stored: Stored, settings: Settings, scratch: Scratch) -> tuple[Form |
     other = [form for form in legal if form.coder is not Coder.HUFFMAN]
     best = min(other, key=Form.size) if other else min(huffman, key=Form.size)
     if settings.prefer == "speed":
-        return _draft_for_speed(huffman, best)
+        fast = _fastest(legal)
+        return (fast if fast.coder is Coder.HUFFMAN else None), fast
     return (min(huffman, key=Form.size) if huffman else None), best
 
 
-def _draft_for_speed(huffman: list[Form], other: Form) -> tuple[Form | None, Form]:
-    """Prefer dense codes and packed symbols where they are nearly as small."""
-    if not huffman:
-        return None, other
-    least = min(huffman, key=Form.size)
-    dense = [f for f in huffman if f.layout is Layout.DENSE]
-    if dense and dense[0].size() <= SPEED_MARGIN * least.size():
-        least = dense[0]
-    if other.size() <= SPEED_MARGIN * least.size():
-        return None, other
-    return least, other
+def _fastest(forms: Sequence[Form]) -> Form:
+    """Return the form that decodes fastest of those that are nearly as small as the smallest."""
+    most = SPEED_MARGIN * min(form.size() for form in forms)
+    near = [form for form in forms if form.size() <= most]
+    return min(near, key=lambda form: (BY_SPEED.index((form.layout, form.coder)), form.size()))
 
 
 def _metadata(
