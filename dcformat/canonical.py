@@ -38,7 +38,7 @@ Counts = dict[int, npt.NDArray[np.int64]]
 def faults(file: File) -> Iterator[str]:
     """Yield what is not canonical, each with its place; nothing if the file is.
 
-    Tensors in rooms that this reader lacks are passed over.
+    Tensors in rooms that this reader lacks are passed over, and tables that they may use.
     """
     yield from _container_faults(file)
     counts: Counts = {}
@@ -47,8 +47,14 @@ def faults(file: File) -> Iterator[str]:
         if record.head.tied is None and not record.unsupported:
             found = chain(_record(file, record, raw), _faults(file, record, counts, shared))
             yield from (f"{file.names[index]}: {fault}" for fault in found)
-    yield from _table_faults(file, counts)
+    if not _foreign(file):
+        yield from _table_faults(file, counts)
     yield from _tie_faults(file)
+
+
+def _foreign(file: File) -> bool:
+    """Tell whether there are tensors that this reader lacks a room for."""
+    return any(record.unsupported for record in file.opened.records)
 
 
 def frames_compared(file: File) -> bool:
@@ -182,7 +188,9 @@ def _shifted(params: Any, shift: int) -> Any:
 
 
 def _shared(file: File) -> frozenset[int]:
-    """Return the Huffman tables that more than one tensor uses."""
+    """Return the Huffman tables that more than one tensor uses, or may use."""
+    if _foreign(file):
+        return frozenset(range(len(file.opened.tables)))
     mine = (set(r.tables) for r in file.opened.records if r.head.tied is None)
     users = Counter(table for tables in mine for table in tables)
     return frozenset(table for table, count in users.items() if count > 1)

@@ -79,6 +79,9 @@ TAKEN = {
     "a zero point": affine(1, "00 00 80 3f 01 00 00 00"),
     "levels in any order": levels(3, 1, 2),
     "levels not in use": levels(1, 9, 2, 3),
+    "tables that a foreign tensor may use": file_of(
+        [PLAIN[:4] + b"\x09" + PLAIN[5:]], BODY, [FLAT[2]]
+    ),
     "unknown metadata": with_entry(Section.META, unhex("63 01 00 00 00 78")),
     "classes": in_classes(unhex("00 00 01 00"), 4),
     "classes with one table": in_classes(bytes(4), 4),
