@@ -3,6 +3,7 @@
 sizes     the same integers by us and by others; targets
 files     whole .dcf files of real models; of the given MODEL.onnx
 encoding  speed of writing
+decoding  speed of reading
 starting  start-up of the commands
 memory    memory of converting a large model
 
@@ -17,6 +18,7 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
+import decoding
 import encoding
 import files
 import memory
@@ -38,6 +40,7 @@ def main() -> None:
         "sizes": sizes.tables,
         "files": lambda quick: files.tables(models, quick),
         "encoding": encoding.tables,
+        "decoding": decoding.tables,
         "starting": starting.tables,
         "memory": memory.tables,
     }

@@ -47,7 +47,7 @@ from .sections import write_graph, write_hashes, write_layers, write_meta, write
 TARGETS = ("mcu", "host")
 PRODUCER = "dcformat 0.1.0"
 REORDERED_MOST = 1 << 22  #: elements; for host, larger tensors keep the logical order
-#: Fastest first, as `python bench/decode.py` has it; gaps and runs are behind unless zeros abound.
+#: Fastest first, as `python bench/run.py decoding` has it.
 BY_SPEED = (
     (Layout.DENSE, Coder.PACKED),
     (Layout.DENSE, Coder.HUFFMAN),
