@@ -84,6 +84,7 @@ def _taken_apart(source: FileBytes, file: Stored, path: Path) -> Model:
         uses={i.tensor.name: uses.get(i.path, Use("", "", "other")) for i in lifted},
         source=Source("onnx", len(source) + external.used_bytes, _digest(source)),
         notes=tuple(notes),
+        files=tuple(external.files),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -161,7 +162,10 @@ class Source:
 
 @dataclass(frozen=True, eq=False)
 class Model:
-    """Tensors in the source's order, the graph they were cut from, and how it uses them."""
+    """Tensors in the source's order, the graph they were cut from, and how it uses them.
+
+    `files` are those beside the source in which some of its numbers are; no output may be one.
+    """
 
     tensors: tuple[Tensor, ...] = ()
     graph: Graph | None = None
@@ -169,6 +173,7 @@ class Model:
     source: Source = field(default_factory=Source)
     metadata: Mapping[Meta, bytes] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    files: tuple[Path, ...] = ()
 
     def __getitem__(self, name: str) -> Tensor:
         for tensor in self.tensors:

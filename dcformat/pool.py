@@ -92,7 +92,10 @@ def units_of(tensor: int, form: Form) -> list[Unit]:
     units = []
     for stream, row in enumerate(counts):
         if stream < first:
-            kind: tuple[int, ...] = (0, form.params.highest)  # a table may not reach past its highest gap
+            kind: tuple[int, ...] = (
+                0,
+                form.params.highest,
+            )  # a table may not reach past its highest gap
             units.append(Unit(tensor, stream, kind, row, 0, 255, none))
         elif stored.plan.width > 1:
             kind = (1, stored.plan.number, stream - first)

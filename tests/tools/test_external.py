@@ -116,3 +116,19 @@ def test_an_interrupt_leaves_the_old_pair(net: Path, tmp_path: Path) -> None:
         assert child.wait(30) == 130
     assert names(tmp_path) == ["a.onnx", "a.onnx.data", "net.onnx"]
     assert (tmp_path / "a.onnx").read_bytes() == (tmp_path / "a.onnx.data").read_bytes() == b"old"
+
+
+@pytest.mark.parametrize("named", [("b.onnx", "--external"), ("b.onnx.data", "--to=dcf")])
+def test_data_of_the_input_is_never_replaced(
+    run: Any, dcf: Path, tmp_path: Path, named: tuple[str, str]
+) -> None:
+    folder = tmp_path / "pair"
+    folder.mkdir()
+    assert run("dcconvert", dcf, "-o", folder / "b.onnx", "--external").exit_code == 0
+    (folder / "b.onnx").rename(folder / "a.onnx")  # its numbers are in b.onnx.data
+    before = (folder / "b.onnx.data").read_bytes()
+    result = run("dcconvert", folder / "a.onnx", "-o", folder / named[0], named[1])
+    assert result.exit_code == 1
+    assert "b.onnx.data: the output would replace data of the input" in result.stderr
+    assert (folder / "b.onnx.data").read_bytes() == before
+    assert names(folder) == ["a.onnx", "b.onnx.data"]
