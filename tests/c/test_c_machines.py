@@ -39,6 +39,9 @@ MACHINES = {
 }
 #: Elements that exercise.c decodes alone; of larger tensors the full check tells.
 ALONE = 1 << 16
+#: What a build of 32 bits, whose limit on elements is smaller, says of a product of 2^40.
+TOO_FAR = "OK-dims_of_2_40_and_0"
+BEYOND = {"open": Code.LIMIT}
 
 
 def run(*command: str | Path) -> subprocess.CompletedProcess[str]:
@@ -148,10 +151,11 @@ def test_every_machine_says_what_the_reference_decoder_says(
 ) -> None:
     need(machine, tmp_path)
     said = [summary(lines) for lines in answers(machine, host, tmp_path)]
+    narrow = machine.startswith("gcc 32 bits")
     faults = {
         path.name: found
         for path, one, wanted in zip(VECTORS, said, expected, strict=True)
-        if (found := differs(one, wanted))
+        if (found := differs(one, BEYOND if narrow and path.stem == TOO_FAR else wanted))
     }
     assert faults == {}
 
