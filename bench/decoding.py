@@ -27,8 +27,9 @@ from dcformat.container import write_container
 from dcformat.encode import write_tensors
 from dcformat.encodings.layout_gap import Gap
 from dcformat.encodings.layout_run import MAX_ALPHABET, Run
-from dcformat.forms import Form, Stored, block_rows_of, huffman_form, store
+from dcformat.forms import Form, block_rows_of, huffman_form
 from dcformat.ids import DType, Layout, Section
+from dcformat.stored import Stored, store
 
 U8 = npt.NDArray[np.uint8]
 NETWORK = "resnet32"

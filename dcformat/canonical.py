@@ -18,7 +18,6 @@ from . import frames
 from .coded import CodedTensor, Raw
 from .container import HEADER_BYTES, Entry, section_name, smaller
 from .decode import Record, read_front
-from .encode import fingerprint
 from .encodings import CODERS, LAYOUTS, VALUES, coder_huffman, values_codebook
 from .encodings.coder_huffman import Table
 from .encodings.layout_gap import Gap
@@ -26,10 +25,12 @@ from .encodings.layout_run import Run
 from .encodings.values_codebook import Levels
 from .errors import CorruptError, UnsupportedError
 from .file import File
-from .forms import Form, Stored, huffman_form, packed_form, zstd_form
+from .forms import Form, huffman_form, packed_form, zstd_form
 from .ids import Coder, DType, Layout, Meta, Section, SectionCodec
+from .prints import fingerprint
 from .records import offset_width, write_record
 from .sections import write_graph, write_hashes, write_layers, write_meta, write_names
+from .stored import Stored
 from .tables import tables_of
 
 Counts = dict[int, npt.NDArray[np.int64]]

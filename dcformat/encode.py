@@ -5,7 +5,6 @@ Spec: spec/DCF.md    Sisters: dcformat/forms.py (the choices), dcformat/pool.py 
 
 from __future__ import annotations
 
-import hashlib
 import io
 import math
 import struct
@@ -16,15 +15,13 @@ from functools import partial
 from itertools import accumulate
 from typing import BinaryIO
 
-import numpy as np
-
 from . import frames, pool
-from .coded import Affine, Codebook, CodedModel, CodedTensor, Fixed, Raw, numbers_of
+from .coded import Codebook, CodedModel, CodedTensor
 from .container import Front
 from .encodings import LAYOUTS, VALUES, values_codebook
 from .errors import Code, ConvertError, CorruptError, error_of
 from .fields import align
-from .forms import Form, Stored, coder_parameters, forms_of, store
+from .forms import Form, coder_parameters, forms_of
 from .ids import (
     MAX_ALIGN_LOG2,
     MAX_ELEMENTS,
@@ -39,10 +36,11 @@ from .ids import (
     Section,
 )
 from .jobs import in_order
-from .model import windows
+from .prints import Fingerprint, content_id_of, fingerprint
 from .records import Head, payload_align, write_record
 from .scratch import Scratch
 from .sections import write_graph, write_hashes, write_layers, write_meta, write_names
+from .stored import Stored, store
 
 TARGETS = ("mcu", "host")
 PRODUCER = "dcformat 0.1.0"
@@ -171,32 +169,6 @@ def _is_utf8(name: str) -> bool:
     return True
 
 
-@dataclass(frozen=True)
-class Fingerprint:
-    """SHA-256 of what a tensor means, and of all that makes it equal to another, but its name."""
-
-    content: bytes
-    whole: bytes
-
-
-def fingerprint(tensor: CodedTensor) -> Fingerprint:
-    """Return the fingerprint of a tensor (spec/DCF.md, "Content id")."""
-    rank = len(tensor.shape)
-    content = hashlib.sha256(struct.pack(f"<BB{rank}Q", tensor.dtype, rank, *tensor.shape))
-    content.update(struct.pack("<B", tensor.number_type()))
-    values = tensor.values
-    whole = hashlib.sha256(type(values).__name__.encode())
-    for window in windows(tensor.shape):
-        symbols = tensor.piece(window)
-        content.update(np.ascontiguousarray(numbers_of(symbols, values)).data)
-        if isinstance(values, Codebook):
-            whole.update(np.ascontiguousarray(symbols).data)
-    content.update(_meaning(tensor))
-    whole.update(content.digest())
-    whole.update(values.levels.tobytes() if isinstance(values, Codebook) else b"")
-    return Fingerprint(content.digest(), whole.digest())
-
-
 def _ties(prints: Sequence[bytes]) -> dict[int, int]:
     """Return, for each tensor that equals an earlier one but for its name, that one's index."""
     first: dict[bytes, int] = {}
@@ -266,43 +238,13 @@ def _metadata(
     """Return what META holds; of a model without tensors no recipe and no content id."""
     metadata = {**coded.metadata, Meta.PRODUCER: PRODUCER.encode()}
     contents = [one.content for one in prints]
-    metadata[Meta.CONTENT_ID] = _content_id([t.name for t in coded.tensors], contents)
+    metadata[Meta.CONTENT_ID] = content_id_of([t.name for t in coded.tensors], contents)
     if not coded.tensors:
         metadata.pop(Meta.RECIPE, None)
         metadata.pop(Meta.CONTENT_ID)
     if coded.graph is not None or any(form.coder is Coder.ZSTD for form in forms):
         metadata[Meta.LIBZSTD] = frames.VERSION.encode()
     return metadata
-
-
-def content_id(tensors: Sequence[CodedTensor]) -> bytes:
-    """Return the SHA-256 that names what the tensors mean (spec/DCF.md, "Content id")."""
-    return _content_id([t.name for t in tensors], [fingerprint(t).content for t in tensors])
-
-
-def _content_id(names: Sequence[str], contents: Sequence[bytes]) -> bytes:
-    hasher = hashlib.sha256()
-    for name, content in sorted(zip((n.encode() for n in names), contents, strict=True)):
-        hasher.update(struct.pack("<I", len(name)) + name + content)
-    return hasher.digest()
-
-
-def _meaning(tensor: CodedTensor) -> bytes:
-    """Return the kind of parameters and the parameters of the content id."""
-    values = tensor.values
-    if isinstance(values, Raw):
-        return b"\0"
-    axis = 0xFF if values.axis is None else values.axis
-    if isinstance(values, Fixed) or (isinstance(values, Codebook) and values.fraction is not None):
-        lengths = np.atleast_1d(np.asarray(values.fraction, "<i4"))
-        return struct.pack("<BBI", 1, axis, lengths.size) + lengths.tobytes()
-    if values.scale is None:
-        return b"\0"
-    scale = np.atleast_1d(values.scale.astype("<f4"))
-    points = values.zero_point if isinstance(values, Affine) else np.zeros(scale.size)
-    block = values.block if isinstance(values, Affine) else 0
-    head = struct.pack("<BBII", 2, axis, block, scale.size)
-    return head + scale.tobytes() + np.atleast_1d(points).astype("<i4").tobytes()
 
 
 def _write(

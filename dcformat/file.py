@@ -20,11 +20,11 @@ from .coded import Codebook, CodedModel, CodedTensor, Raw, Values, expand_number
 from .decode import Opened, Record
 from .errors import Code, DcfError, error_of
 from .files import read_container
-from .forms import logical_values
 from .ids import MAX_NAME_BYTES, WIDTH, Coder, DType, GraphFormat, Meta, Section
 from .model import Array, Graph, LayerFormat, LazyTensor, Model, Window
 from .records import Head
 from .sections import parse_hashes, parse_layers, parse_meta, parse_names
+from .stored import logical_values
 
 #: Bytes that one decoded tensor may take unless the caller says otherwise.
 DEFAULT_BUDGET = 1 << 32

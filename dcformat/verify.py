@@ -18,12 +18,12 @@ from . import decode, native
 from .canonical import faults, frames_compared
 from .checks import FAILED, Check, Report, failed, passed, skipped, verdict
 from .decode import Record
-from .encode import content_id
 from .errors import Code, ConvertError, DcfError
 from .file import File
 from .files import read_container
 from .graph import decode_graph
 from .ids import MAJOR, MINOR, Meta, Section
+from .prints import content_id
 from .verify_run import need_onnxruntime
 from .verify_source import check_source
 

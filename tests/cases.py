@@ -9,16 +9,9 @@ import numpy as np
 from dcformat.coded import Affine, Codebook, CodedTensor, Fixed, Raw, Values
 from dcformat.encodings.layout_gap import Gap
 from dcformat.encodings.layout_run import Run
-from dcformat.forms import (
-    Form,
-    Stored,
-    block_counts,
-    huffman_form,
-    packed_form,
-    store,
-    zstd_form,
-)
+from dcformat.forms import Form, block_counts, huffman_form, packed_form, zstd_form
 from dcformat.ids import NUMPY, WIDTH, DType, Layout
+from dcformat.stored import Stored, store
 from dcformat.tables import tables_of
 from dcformat.walk import Walk
 

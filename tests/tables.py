@@ -14,8 +14,9 @@ from dcformat.coded import Codebook, CodedTensor, Raw, Values
 from dcformat.encode import write_tensors
 from dcformat.encodings.layout_gap import Gap
 from dcformat.encodings.layout_run import MAX_ALPHABET, Run
-from dcformat.forms import Form, huffman_form, store
+from dcformat.forms import Form, huffman_form
 from dcformat.ids import NUMPY, DType, Layout, Section
+from dcformat.stored import store
 
 SEED = 20260303
 #: Shares of symbols, by the shape of the code that they lead to.

@@ -22,7 +22,7 @@ LAYERS = (
     ("encodings*", "native"),
     ("compress*",),
     ("tables", "walk"),
-    ("forms", "pool", "encode", "decode"),
+    ("stored", "forms", "pool", "prints", "encode", "decode"),
     ("file", "canonical", "text*"),
     ("verify*",),
     ("", "api"),

@@ -11,13 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import dcformat
-from dcformat import encode
 from dcformat.coded import Affine, CodedTensor, expand_tensor, same_bits
 from dcformat.encode import Settings, encode_model
 from dcformat.errors import ConvertError
 from dcformat.ids import DType
 from dcformat.jobs import in_order
 from dcformat.model import PIECE, LazyTensor, Model, Tensor, Use, windows
+from dcformat.prints import fingerprint
 from dcformat.scratch import IN_MEMORY, Scratch
 
 shapes = st.lists(st.integers(0, 700), max_size=3).map(tuple)
@@ -158,5 +158,5 @@ def test_equal_tensors_are_found_whatever_their_pieces() -> None:
     data = np.arange(400_000, dtype=np.float32).reshape(400, 1000)
     lazy = LazyTensor("b", DType.FLOAT, data.shape, lambda window: data[window].copy())
     coded = dcformat.compress(Model((Tensor("a", DType.FLOAT, data), lazy)), "lossless")
-    first, second = (encode.fingerprint(tensor) for tensor in coded.tensors)
+    first, second = (fingerprint(tensor) for tensor in coded.tensors)
     assert first == second

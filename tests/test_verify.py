@@ -158,7 +158,7 @@ def test_frames_of_another_libzstd_are_not_compared(
 def test_a_wrong_content_id_is_found(
     save: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dcformat.encode._content_id", lambda names, contents: bytes(32))
+    monkeypatch.setattr("dcformat.encode.content_id_of", lambda names, contents: bytes(32))
     path = save()
     monkeypatch.undo()
     assert set(faults(verify(path))) == {"content id"}

@@ -30,9 +30,10 @@ from dcformat.coded import CodedModel, CodedTensor, expand_tensor  # noqa: E402
 from dcformat.container import write_container  # noqa: E402
 from dcformat.encode import Settings, encode_model  # noqa: E402
 from dcformat.file import File  # noqa: E402
-from dcformat.forms import ROOM_OF, Form  # noqa: E402
+from dcformat.forms import Form  # noqa: E402
 from dcformat.ids import Coder, Layout, Meta, SectionCodec, ValuesId  # noqa: E402
 from dcformat.model import Graph, LayerFormat  # noqa: E402
+from dcformat.stored import ROOM_OF  # noqa: E402
 
 HOSTILE = (
     "../../etc/passwd", "*/ int x; /*", "??/", "line\nbreak", "\x1b[31mred", "[bold]b[/]",
