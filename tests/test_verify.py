@@ -343,3 +343,15 @@ def test_every_real_model_passes(data_dir: Path, tmp_path: Path, preset: str) ->
         path = tmp_path / f"{source.stem}.dcf"
         dcformat.save(compress(dcformat.read(source), preset_recipe(preset)), path)
         assert faults(verify(path, source, run=True)) == {}, source.name
+
+
+def test_what_one_file_cannot_hold_is_not_built_back(
+    digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, source = tmp_path / "digits.dcf", digits / "digits.onnx"
+    dcformat.save(dcformat.compress(dcformat.read(source), "int8"), path)
+    assert verify(path, against=source)["rebuilt"].status == "ok"
+    monkeypatch.setattr("dcformat.verify_source.MOST_REBUILT", 1000)
+    report = verify(path, against=source)
+    assert report.ok
+    assert report["rebuilt"].status == "skipped"
