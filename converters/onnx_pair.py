@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -68,30 +68,46 @@ def atomic_pair(path: Path, data: Path) -> Iterator[tuple[BinaryIO, BinaryIO]]:
 
     The data is renamed first. Where the model then cannot be, the old data comes back.
     """
-    with _put_back(data), atomic_output(path) as model, atomic_output(data) as numbers:
+    with (
+        _put_back(data, path),
+        atomic_output(path) as model,
+        atomic_output(data) as numbers,
+    ):
         yield model, numbers
 
 
 @contextmanager
-def _put_back(path: Path) -> Iterator[None]:
-    """Give `path` its old content again, or none, where the block ends with an error."""
-    if not path.exists():
-        try:
-            yield
-        except BaseException:
-            with suppress(OSError):
-                path.unlink()
-            raise
-        return
+def _put_back(path: Path, model: Path) -> Iterator[None]:
+    """Give `path` its old content again, or none, unless `model` was replaced as well."""
+    before, was = _identity(model), _identity(path)
     old = path.with_name(f".dcformat-{secrets.token_hex(8)}.part")
+
+    def undo() -> None:
+        if _identity(model) == before and _identity(path) != was:
+            if was is None:
+                path.unlink()
+            else:
+                old.replace(path)
+        old.unlink(missing_ok=True)
+
+    with undone(undo):
+        if was is not None:
+            _keep(path, old)
+        yield
+
+
+def _keep(path: Path, old: Path) -> None:
     try:
         os.link(path, old)
     except OSError as error:
         reason = f"cannot keep it while it is written again: {error.strerror}; remove it first"
         raise ConvertError(reason, place=str(path)) from error
-    with undone(old.unlink):
-        try:
-            yield
-        except BaseException:
-            old.replace(path)
-            raise
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Return what tells a file from the one that replaces it; None where there is none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,17 @@ def write(model: Model, path: str | Path, format: str | None = None, **options: 
     for name in options:
         if name not in writer.options:
             raise ConvertError(f"writing {writer.format} has no option {name!r}", place=str(path))
+    outputs = [path, f"{path}.data"] if options.get("external") else [path]
+    check_apart(model.files, outputs)
     writer.write(model, Path(path), **options)
+
+
+def check_apart(files: Iterable[Path], outputs: Iterable[str | Path]) -> None:
+    """Raise ConvertError where an output is one of `files`, in which the input's numbers are."""
+    theirs = {file.resolve() for file in files}
+    for output in outputs:
+        if str(output) != "-" and Path(output).resolve() in theirs:
+            raise ConvertError("the output would replace data of the input", place=str(output))
 
 
 def compress(
@@ -92,6 +103,7 @@ def save(
     """
     if isinstance(coded, Model):
         coded = compress(coded, "lossless")
+    check_apart(coded.files, [path])
     chosen = Settings(target=target or recipe_target(coded), **settings)
     with atomic_output(path) as stream:
         encode_to(stream, coded, chosen, progress)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TypeVar, Union
 
 import numpy as np
@@ -167,13 +168,14 @@ class LazyCoded(CodedTensor):
 
 @dataclass(frozen=True, eq=False)
 class CodedModel:
-    """Coded tensors in the source's order, and what travels with them."""
+    """Coded tensors in the source's order, and what travels with them; `files` as in Model."""
 
     tensors: tuple[CodedTensor, ...] = ()
     graph: Graph | None = None
     layers: tuple[LayerFormat, ...] = ()
     metadata: Mapping[Meta, bytes] = field(default_factory=dict)
     source: Source = field(default_factory=Source)
+    files: tuple[Path, ...] = ()
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, CodedModel):

@@ -127,7 +127,7 @@ def encode_to(
     """
     _check_settings(settings)
     _check_model(coded)
-    prints = list(in_order(fingerprint, coded.tensors, settings.jobs))
+    prints = list(in_order(_print, coded.tensors, settings.jobs))
     ties = _ties([one.whole for one in prints])
     own = [t for i, t in enumerate(coded.tensors) if i not in ties]
     forms = choose(own, settings, progress)
@@ -167,6 +167,13 @@ def _is_utf8(name: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def _print(tensor: CodedTensor) -> Fingerprint:
+    try:
+        return fingerprint(tensor)
+    except (ValueError, TypeError, IndexError) as error:
+        raise ConvertError(f"cannot encode: {error}", place=tensor.name) from error
 
 
 def _ties(prints: Sequence[bytes]) -> dict[int, int]:
@@ -275,6 +282,7 @@ def _write(
     stream.seek(head.size)
     crc = write_payload(stream, forms, layout, settings.jobs)
     stream.write(bytes(TAIL_BYTES))
+    stream.truncate()
     stream.seek(0)
     stream.write(head.written(crc))
     return head.sizes

@@ -224,10 +224,12 @@ def model_of(file: File) -> Model:
 
     def read(name: str, window: Window) -> Array:
         index = file.record(name).index
-        if index not in kept:
+        whole = kept.get(index)
+        if whole is None:
+            whole = file[name]
             kept.clear()
-            kept[index] = file[name]
-        return kept[index][window]
+            kept[index] = whole
+        return np.array(whole[window])
 
     tensors = []
     for name in file.names:

@@ -135,6 +135,8 @@ def _copy(source: BinaryIO, sink: BinaryIO) -> None:
 def _target(path: Path) -> Path:
     """Return the file to replace, a link followed; OSError where it must not be replaced."""
     target = Path(os.path.realpath(path))
+    if target.is_symlink():
+        raise ConvertError("cannot write: a symbolic link that leads nowhere", place=str(path))
     if target.is_dir():
         raise IsADirectoryError(errno.EISDIR, "is a directory")
     if target.exists() and not os.access(target, os.W_OK):

@@ -1,8 +1,8 @@
 """Ways to write one tensor, each with its exact size: what the encoder chooses from.
 
 Spec: spec/registry.md ("Legal combinations"), spec/DCF.md ("Payload").
-A tensor is looked at in pieces of whole blocks, and nothing that is as large as the tensor is
-kept: sizes follow from symbol counts, bodies are written when a form has been chosen.
+A tensor is looked at in pieces of whole rows, at least one, and nothing that is as large as the
+tensor is kept: sizes follow from symbol counts, bodies are written when a form has been chosen.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from .encodings import CODERS, LAYOUTS, VALUES, coder_huffman, coder_packed, cod
 from .encodings.coder_huffman import Table
 from .encodings.layout_gap import Gap
 from .encodings.layout_run import MAX_ALPHABET, Run
+from .errors import ConvertError
 from .ids import MAX_CLASSES, MAX_RATIO, MAX_SYMBOLS, RATIO_SLACK, WIDTH, Coder, Layout
 from .kernels import pack_lsb
 from .records import Blocks, offset_width
@@ -36,6 +37,7 @@ GAPS = (63, 255)  #: highest gaps: a short table for small tensors, or few fille
 MAX_BLOCKS = 4096  #: of a tensor: their symbol counts are held at once
 ZSTD_BLOCK = 1 << 20  #: symbols of a zstd block
 NEAR = 1.06  #: a layout whose estimate is this much above the smallest is not worked out
+MOST_IN_BLOCKS = 0xF000_0000  #: bytes; an offset has at most 32 bits
 PACKED_GAP_MOST = 1 << 16  #: elements; above it a Huffman table always pays for itself
 
 
@@ -79,16 +81,23 @@ class Form:
         if self.coder is Coder.PACKED and self.layout is Layout.DENSE:
             bits = sum(coder_packed.bits_of(a) for a in self.stored.plan.alphabets)
             return none, np.array([(self.stored.elements * bits + 7) // 8], np.int64)
-        blocks = block_counts(self.stored, self.walk, self.block_rows)
-        return self.measured(blocks)
+        counts, sizes, first = none, [], 0
+        for planes, ends in self.stored.pieces(self.block_rows):
+            blocks = walk.count(planes, ends, self.walk).reshape(len(ends), -1)
+            found, lengths = self.measured(blocks, first)
+            counts, first = counts + found, first + len(ends)
+            sizes.append(lengths)
+        return counts, np.cumsum(np.concatenate(sizes))
 
-    def measured(self, blocks: U32) -> tuple[I64, I64]:
-        """Return counts by class, and where blocks end, from the counts of each block."""
+    def measured(self, blocks: U32, first: int = 0) -> tuple[I64, I64]:
+        """Return counts by class, and the bytes of each block, from the counts of each block.
+
+        `first` is the number of the first of these blocks.
+        """
         lengths = self._lengths
-        if lengths.shape[0] == 1:
-            classes = np.zeros(len(blocks), np.uint8)
-        else:
-            classes = np.zeros(0, np.uint8) if self.classes is None else self.classes
+        classes = np.zeros(len(blocks), np.uint8)
+        if self.classes is not None:
+            classes = self.classes[first : first + len(blocks)]
         counts = np.zeros((len(lengths), blocks.shape[1]), np.int64)
         bits = np.zeros(len(blocks), np.int64)
         for which, price in enumerate(lengths):
@@ -96,7 +105,7 @@ class Form:
             counts[which] = blocks[mine].sum(axis=0, dtype=np.int64)
             used = counts[which] > 0
             bits[mine] = blocks[mine][:, used].astype(np.int64) @ price[used]
-        return counts.reshape(-1, MAX_SYMBOLS), np.cumsum((bits + 7) // 8)
+        return counts.reshape(-1, MAX_SYMBOLS), (bits + 7) // 8
 
     @property
     def _lengths(self) -> I64:
@@ -157,7 +166,11 @@ class Form:
         if self.coder is Coder.PACKED:
             return walk.write_packed(planes, ends, self.walk)
         classes = None if self.classes is None else self.classes[first : first + len(ends)]
-        return walk.write_huffman(planes, ends, self.walk, self.tables, classes)
+        part = walk.write_huffman(planes, ends, self.walk, self.tables, classes)
+        before = int(self.block_ends[first - 1]) if first else 0
+        if len(part) != int(self.block_ends[first + len(ends) - 1]) - before:
+            raise ConvertError("changed while it was written", place=self.stored.tensor.name)
+        return part
 
     def payload(self) -> bytes:
         """Return the whole payload."""
@@ -187,8 +200,10 @@ class Form:
         return self.payload_size() + self.parameter_size() + self.table_size()
 
     def legal(self) -> bool:
-        """Tell whether the decoded size is within the limit of what is stored."""
+        """Tell whether block offsets and the ratio of decoded to stored bytes are within limits."""
         decoded = self.stored.elements * WIDTH[self.stored.plan.number]
+        if len(self.block_ends) > 1 and int(self.block_ends[-2]) >= 1 << 32:
+            return False
         return decoded <= MAX_RATIO * (self.payload_size() + RATIO_SLACK)
 
 
@@ -258,6 +273,8 @@ def _huffman_forms(
 
 def _huffman(stored: Stored, layout: Layout, params: Any, block_rows: int) -> Form:
     """Return a Huffman form, with one class of tables or several, whichever is smaller."""
+    if -(-stored.rows // block_rows) > MAX_BLOCKS:
+        return huffman_form(stored, layout, params, block_rows, None)
     blocks = block_counts(stored, Walk(layout, params, stored.plan.alphabets), block_rows)
     tables = tables_of(blocks.sum(axis=0, dtype=np.int64).reshape(-1, MAX_SYMBOLS))
     best = _counted(stored, layout, params, block_rows, tables, None, blocks)
@@ -283,7 +300,8 @@ def _counted(
 ) -> Form:
     """Return a Huffman form that need not count its symbols: `blocks` has them."""
     form = Form(stored, layout, params, Coder.HUFFMAN, block_rows, tables, classes)
-    vars(form)["_measured"] = form.measured(blocks)
+    counts, sizes = form.measured(blocks)
+    vars(form)["_measured"] = counts, np.cumsum(sizes)
     return form
 
 
@@ -297,9 +315,10 @@ def huffman_form(
 ) -> Form:
     """Return a Huffman form with the given tables, or with its own."""
     if tables is None:
-        blocks = block_counts(stored, Walk(layout, params, stored.plan.alphabets), block_rows)
-        tables = tables_of(blocks.sum(axis=0, dtype=np.int64).reshape(-1, MAX_SYMBOLS))
-        return _counted(stored, layout, params, block_rows, tables, classes, blocks)
+        walked = Walk(layout, params, stored.plan.alphabets)
+        parts = (walk.count(p, ends, walked) for p, ends in stored.pieces(block_rows))
+        counts = sum((part.sum(axis=0, dtype=np.int64) for part in parts), np.zeros((), np.int64))
+        tables = tables_of(counts)
     return Form(stored, layout, params, Coder.HUFFMAN, block_rows, tables, classes)
 
 
@@ -363,7 +382,7 @@ def block_rows_of(stored: Stored, size: int, row_access: bool) -> int:
     """Return the least rows per block whose offsets cost at most a 400th of `size` bytes."""
     if row_access and stored.rows > 1:
         return 1
-    if size < SMALL_PAYLOAD or stored.rows < 2:
+    if size < SMALL_PAYLOAD or stored.rows < 2 or size >= MOST_IN_BLOCKS:
         return stored.rows
     width = max(1, (size.bit_length() + 7) // 8)
     blocks = min(MAX_BLOCKS, 1 + int(size / OFFSET_SHARE / width))

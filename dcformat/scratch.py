@@ -44,6 +44,8 @@ class Scratch:
     def write(self, place: int, data: bytes | memoryview) -> None:
         """Write to a place that was reserved."""
         with self._lock, _named():
+            if place + len(data) > IN_MEMORY:  # else what was reserved would be filled in memory
+                self._file.rollover()
             self._file.seek(place)
             self._file.write(data)
 

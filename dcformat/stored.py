@@ -26,6 +26,7 @@ ROOM_OF: dict[type, ValuesId] = {
     Affine: ValuesId.AFFINE,
     Codebook: ValuesId.CODEBOOK,
 }
+BLOCKS = 4096  #: most blocks that are worked on at once
 FEW = 32  #: pieces of a large tensor in another order than it is read
 
 
@@ -73,7 +74,7 @@ class Stored:
         # rows that do not lie together are costly to read: few large pieces
         permuted = self.order != tuple(range(len(self.order)))
         most = max(PIECE, self.elements // FEW) if permuted else PIECE
-        step = block_rows * max(1, most // max(1, block_rows * self.columns))
+        step = block_rows * min(BLOCKS, max(1, most // max(1, block_rows * self.columns)))
         rows = self.rows if self.elements else 1
         return ((start, min(start + step, rows)) for start in range(0, rows, max(1, step)))
 

@@ -109,7 +109,8 @@ def _write(
     msb: bool,
 ) -> bytes:
     chosen = np.zeros(len(ends), np.uint8) if classes is None else np.ascontiguousarray(classes)
-    arguments = (*_native(planes, ends, walk), codes, np.ascontiguousarray(lengths), chosen, msb)
+    own = np.array(planes)  # C reads it twice, and the tensor's owner may write meanwhile
+    arguments = (*_native(own, ends, walk), codes, np.ascontiguousarray(lengths), chosen, msb)
     data: bytes | None = kernels._core.walk_write(*arguments)
     if data is None:
         raise error_of(Code.RANGE, "a symbol that its table lacks")

@@ -11,9 +11,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import dcformat
-from dcformat.coded import Affine, CodedTensor, expand_tensor, same_bits
+from dcformat.coded import (
+    Affine,
+    Codebook,
+    CodedModel,
+    CodedTensor,
+    LazyCoded,
+    Raw,
+    expand_tensor,
+    same_bits,
+)
 from dcformat.encode import Settings, encode_model
-from dcformat.errors import ConvertError
+from dcformat.errors import ConvertError, CorruptError
+from dcformat.file import File, model_of
 from dcformat.ids import DType
 from dcformat.jobs import in_order
 from dcformat.model import PIECE, LazyTensor, Model, Tensor, Use, windows
@@ -160,3 +170,72 @@ def test_equal_tensors_are_found_whatever_their_pieces() -> None:
     coded = dcformat.compress(Model((Tensor("a", DType.FLOAT, data), lazy)), "lossless")
     first, second = (fingerprint(tensor) for tensor in coded.tensors)
     assert first == second
+
+
+def test_what_is_reserved_in_scratch_is_not_filled_in_memory() -> None:
+    scratch = Scratch()
+    scratch.reserve(64 * IN_MEMORY)
+    place = scratch.keep(b"behind it")
+    assert scratch._file._rolled  # type: ignore[attr-defined]
+    assert scratch.read(place, 9) == b"behind it"
+
+
+@pytest.mark.parametrize("calls", range(1, 16))
+def test_symbols_that_change_at_any_moment_never_give_other_numbers(calls: int) -> None:
+    """A change of sizes is seen at once; any other by whoever reads the numbers."""
+    rng = np.random.default_rng(3)
+    before, after = (rng.geometric(p, (512, 512)).clip(0, 15).astype(np.uint8) for p in (0.3, 0.6))
+    asked = 0
+
+    def read(window: tuple[slice, ...]) -> np.ndarray:
+        nonlocal asked
+        asked += 1
+        return (before if asked <= calls else after)[window].copy()
+
+    levels = Codebook(DType.FLOAT, np.arange(16, dtype=np.float32))
+    changing = CodedModel((LazyCoded("w", DType.FLOAT, (512, 512), read, levels),))
+    seen = ""
+    try:
+        symbols = File(encode_model(changing)).coded("w").symbols
+    except (ConvertError, CorruptError) as error:
+        seen = str(error)
+    if seen:
+        assert "changed while it was written" in seen or "the CRC differs" in seen
+        return
+    assert np.array_equal(symbols, before) or np.array_equal(symbols, after)
+
+
+def test_rows_for_access_may_be_many() -> None:
+    data = np.random.default_rng(1).geometric(0.9, (6000, 256)).clip(1, 5).astype(np.int8)
+    coded = CodedModel((CodedTensor("w", DType.INT8, data, Raw()),))
+    file = File(encode_model(coded, Settings(row_access=True)))
+    assert file.record("w").head.block_rows == 1
+    assert np.array_equal(file["w"], data)
+
+
+def test_a_model_of_a_file_gives_new_arrays() -> None:
+    coded = CodedModel((CodedTensor("w", DType.INT8, np.ones((9, 9), np.int8), Raw()),))
+    (tensor,) = model_of(File(encode_model(coded))).tensors
+    tensor.data[:] = 7
+    assert bool((tensor.data == 1).all())
+
+
+def test_an_index_beyond_the_levels_is_an_error_with_a_place() -> None:
+    values = Codebook(DType.FLOAT, np.zeros(2, np.float32))
+    bad = CodedTensor("w", DType.FLOAT, np.full((3, 3), 9, np.uint8), values)
+    with pytest.raises(ConvertError, match="w: cannot encode"):
+        encode_model(CodedModel((bad,)))
+
+
+def test_an_output_that_holds_the_numbers_of_the_input_is_refused(tmp_path: Path) -> None:
+    data = tmp_path / "b.onnx.data"
+    data.write_bytes(b"numbers")
+    foreign = Model((Tensor("w", DType.FLOAT, np.ones(3, np.float32)),), files=(data,))
+    for write in (
+        lambda: dcformat.write(foreign, tmp_path / "b.onnx", external=True),
+        lambda: dcformat.save(foreign, data),
+        lambda: dcformat.save(dcformat.compress(foreign), data),
+    ):
+        with pytest.raises(ConvertError, match="would replace data of the input"):
+            write()
+    assert data.read_bytes() == b"numbers"

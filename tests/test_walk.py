@@ -75,3 +75,21 @@ def test_arguments_that_make_no_sense_are_refused(ends: list[int], params: Gap |
     layout = Layout.DENSE if params is None else Layout.GAP
     with pytest.raises(ValueError, match="make no sense"):
         walk.count(np.zeros((3, 1), np.uint8), np.array(ends), Walk(layout, params, (1,)))
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        (1, Layout.RUN, 0, 1, 0, -5),
+        (1, Layout.RUN, 0, 1, 0, 255),
+        (1, Layout.GAP, 0, 1, -1, 9),
+        (1, Layout.GAP, 0, 255, 2**31 - 256, 9),
+        (1, Layout.DENSE, 0, 1, 0, 257),
+        (17, Layout.DENSE, 0, 1, 0, 9),
+        (1, Layout.DENSE, -1, 1, 0, 9),
+    ],
+)
+def test_c_refuses_what_would_lead_it_astray(numbers: tuple[int, ...]) -> None:
+    planes, ends = np.zeros((17, 1), np.uint8), np.array([17 // numbers[0]])
+    with pytest.raises(ValueError, match="make no sense"):
+        kernels._core.walk_count(planes, ends, tuple(int(n) for n in numbers))

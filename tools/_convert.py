@@ -81,18 +81,10 @@ def convert(job: Job, wishes: Wishes, tick: Tick) -> Outcome:
         if job.source_format == DCF:
             return _from_dcf(job, load(path), wishes, tick)
         model = api.read(path, job.source_format)
-        _check_apart(job, model)
+        api.check_apart(model.files, job.outputs)
         if job.output_format == DCF:  # the numbers are still in the file
             return _compress(job, model, wishes, tick)
         return _write_foreign(job, model, model.source.file_bytes)
-
-
-def _check_apart(job: Job, model: Model) -> None:
-    """No output is a file that the input's numbers are in."""
-    theirs = {file.resolve() for file in model.files}
-    for output in job.outputs:
-        if output != STANDARD and Path(output).resolve() in theirs:
-            raise ConvertError("the output would replace data of the input", place=output)
 
 
 def _compress(job: Job, model: Model, wishes: Wishes, tick: Tick) -> Outcome:

@@ -41,7 +41,8 @@ static int check(const walk *w)
            last == w->bytes / w->width && w->layout >= DENSE && w->layout <= RUN &&
            (w->layout != RUN || (w->width == 1 && w->alphabet <= SYMBOLS - 2)) &&
            (w->layout != GAP || (w->highest >= 1 && w->highest < SYMBOLS)) &&
-           w->background >= 0 && w->background < SYMBOLS;
+           w->background >= 0 && w->background < SYMBOLS &&
+           (w->stores == 0 || w->stores == 1) && w->alphabet >= 1 && w->alphabet <= SYMBOLS;
 }
 
 static int is_background(const walk *w, const uint8_t *element)
@@ -298,6 +299,9 @@ static PyObject *write_items(PyObject *self, PyObject *args)
     Py_END_ALLOW_THREADS
     if (total < 0) {
         Py_RETURN_NONE;
+    }
+    if (total > PY_SSIZE_T_MAX) {
+        return PyErr_NoMemory();
     }
     data = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)total);
     if (data == NULL) {

@@ -82,7 +82,7 @@ def compress(
     metadata = dict(model.metadata) | {Meta.RECIPE: recipe_json(recipe).encode()}
     if model.source.sha256:
         metadata[Meta.SOURCE_SHA256] = model.source.sha256
-    return CodedModel(tuple(tensors), model.graph, (), metadata, model.source)
+    return CodedModel(tuple(tensors), model.graph, (), metadata, model.source, model.files)
 
 
 def compress_tensor(

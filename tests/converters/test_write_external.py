@@ -30,6 +30,7 @@ from onnx_models import (
 from onnx_runs import two, written
 
 import dcformat
+from dcformat import files
 from dcformat.converters import onnx_wire, read_onnx
 from dcformat.converters.onnx_data import encode
 from dcformat.converters.onnx_wire import varint
@@ -355,3 +356,38 @@ def test_an_option_that_a_format_lacks_is_refused(tmp_path: Path) -> None:
         dcformat.write(two(tmp_path), tmp_path / "a.npz", external=True)
     with pytest.raises(ConvertError, match="writing onnx has no option 'outside'"):
         dcformat.write(two(tmp_path), tmp_path / "a.onnx", outside=True)
+
+
+@pytest.mark.parametrize("fresh", [True, False])
+@pytest.mark.parametrize("call", [1, 2])
+@pytest.mark.parametrize("unwinds", [True, False])
+def test_an_end_at_any_rename_leaves_a_pair_that_goes_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fresh: bool, call: int, unwinds: bool
+) -> None:
+    """Ctrl-C while a folder is flushed; or the process ends there, which only undoes."""
+    model = two(tmp_path)
+    path, data = tmp_path / "a.onnx", tmp_path / "a.onnx.data"
+    if not fresh:
+        path.write_bytes(b"old model")
+        data.write_bytes(b"old data")
+    calls = 0
+
+    def flush(folder: Path) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == call and unwinds:
+            raise KeyboardInterrupt
+        if calls == call:
+            files.undo_all()
+            raise SystemExit
+
+    monkeypatch.setattr(files, "_sync_folder", flush)
+    with pytest.raises((KeyboardInterrupt, SystemExit)):
+        WRITER.write(model, path, external=True)
+    found = {p.name: p.read_bytes() for p in (path, data) if p.exists()}
+    if call == 2:
+        assert found["a.onnx"] != b"old model"
+        assert onnx.load(path).graph.initializer[0].raw_data
+    else:
+        assert found == ({} if fresh else {"a.onnx": b"old model", "a.onnx.data": b"old data"})
+    assert not list(tmp_path.glob(".dcformat-*"))
