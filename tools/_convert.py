@@ -11,6 +11,8 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+
 from dcformat import api
 from dcformat.coded import CodedModel
 from dcformat.compress import Line, Recipe, compress, report
@@ -77,6 +79,7 @@ class Outcome:
 
 def convert(job: Job, wishes: Wishes, tick: Tick) -> Outcome:
     """Do one job. Raises DcfError; then there is no output, and an older one is unchanged."""
+    _expect_large_blocks()
     with opened(job, sys.stdin.buffer) as path:
         if job.source_format == DCF:
             return _from_dcf(job, load(path), wishes, tick)
@@ -85,6 +88,15 @@ def convert(job: Job, wishes: Wishes, tick: Tick) -> Outcome:
         if job.output_format == DCF:  # the numbers are still in the file
             return _compress(job, model, wishes, tick)
         return _write_foreign(job, model, model.source.file_bytes)
+
+
+def _expect_large_blocks() -> None:
+    """Let glibc's malloc see that blocks of megabytes come and go, so that it keeps them.
+
+    It learns from the first that is given back; else each piece of a tensor is new, zeroed pages
+    from the system, which takes half of the time. Nothing is touched; elsewhere nothing happens.
+    """
+    np.empty(31 << 20, np.uint8)
 
 
 def _compress(job: Job, model: Model, wishes: Wishes, tick: Tick) -> Outcome:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -94,10 +95,12 @@ def largest_error(tensor: Tensor, coded: CodedTensor) -> float:
 
 
 def _error(tensor: Tensor, coded: CodedTensor, window: Window) -> float:
-    data, back = tensor.piece(window), expand_tensor(coded, window)
-    if same_bits(data, back) or tensor.dtype not in REALS:
+    if tensor.dtype not in REALS:
         return 0.0
-    wanted, got = reals_of(data, tensor.dtype), reals_of(back, tensor.dtype)
+    data, back = tensor.piece(window), expand_tensor(coded, window)
     with np.errstate(invalid="ignore"):  # infinity minus itself
-        wrong = np.abs(wanted - got)
-    return float(np.where(np.isnan(wrong), np.inf, wrong).max(initial=0.0))
+        wrong = reals_of(data, tensor.dtype) - reals_of(back, tensor.dtype)
+        worst = float(np.abs(wrong, out=wrong).max(initial=0.0))
+    if math.isfinite(worst):
+        return worst
+    return 0.0 if same_bits(data, back) else math.inf
