@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Union
+
+from dcformat import axes
+from dcformat.axes import Axes
 
 from .onnx_scopes import Node
 
-Axes = tuple[Union[int, None], Union[tuple[int, ...], None]]  # out_axis, order: as in Use
 Rule = Callable[[Node, int], Axes]
 
 
@@ -34,35 +35,20 @@ def _first(node: Node, rank: int) -> Axes:
 
 
 def _conv(node: Node, rank: int) -> Axes:
-    """OIHW, walked as OHWI; with any number of spatial axes."""
-    return (0, (0, *range(2, rank), 1)) if rank > 2 else (None, None)
+    return axes.conv(rank)
 
 
 def _conv_transpose(node: Node, rank: int) -> Axes:
-    """IOHW, walked as OHWI; with groups, axis 1 counts the channels of one group only."""
-    if rank <= 2 or node.number("group", 1) != 1:
-        return None, None
-    return 1, (*range(1, rank), 0)
-
-
-def _columns(rank: int) -> Axes:
-    """[.., in, out], walked as [.., out, in]."""
-    if rank < 2:
-        return None, None
-    return rank - 1, (*range(rank - 2), rank - 1, rank - 2)
-
-
-def _rows(rank: int) -> Axes:
-    """[.., out, in]."""
-    return (rank - 2, None) if rank >= 2 else (None, None)
+    """IOHW; with groups, axis 1 counts the channels of one group only."""
+    return axes.conv_transpose(rank) if node.number("group", 1) == 1 else axes.UNKNOWN
 
 
 def _right(node: Node, rank: int) -> Axes:
-    return _rows(rank) if node.number("transB") else _columns(rank)
+    return axes.rows(rank) if node.number("transB") else axes.columns(rank)
 
 
 def _left(node: Node, rank: int) -> Axes:
-    return _columns(rank) if node.number("transA") else _rows(rank)
+    return axes.columns(rank) if node.number("transA") else axes.rows(rank)
 
 
 def _recurrent(node: Node, rank: int) -> Axes:

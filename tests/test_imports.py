@@ -16,7 +16,7 @@ FOLDERS = {"dcformat": "dcformat", "converters": "dcformat.converters", "tools":
 
 # A module imports from the lines above its own and from its own line; `*` is one package.
 LAYERS = (
-    ("errors", "ids"),
+    ("axes", "errors", "ids"),
     ("checks", "fields", "files", "frames", "jobs", "model", "scratch"),
     ("_core", "kmeans", "kernels", "coded", "container", "formats", "graph", "records", "sections"),
     ("encodings*", "native"),

@@ -15,7 +15,7 @@ import numpy as np
 
 from dcformat import api
 from dcformat.coded import CodedModel
-from dcformat.compress import Line, Recipe, compress, report
+from dcformat.compress import Line, Recipe, assumptions, compress, report, uses_of
 from dcformat.encode import Settings, encode_to
 from dcformat.errors import ConvertError
 from dcformat.file import File, load, model_of
@@ -59,6 +59,7 @@ class Outcome:
 
     `weights` is what the tensors take as the source's types pack them. `lines` say what was done
     to each tensor, `notes` what never left the graph. `sections` are the stored sizes of a .dcf.
+    `assumed` counts tensors by what was assumed of them, where no graph told.
     """
 
     job: Job
@@ -70,6 +71,7 @@ class Outcome:
     sections: dict[str, int] = field(default_factory=dict)
     lines: tuple[Line, ...] = ()
     notes: tuple[str, ...] = ()
+    assumed: dict[str, int] = field(default_factory=dict)
 
     @property
     def worst(self) -> Line | None:
@@ -112,6 +114,7 @@ def _compress(job: Job, model: Model, wishes: Wishes, tick: Tick) -> Outcome:
         sections=sections,
         lines=report(model, coded, wishes.jobs),
         notes=model.notes,
+        assumed=assumptions(model, wishes.recipe),
     )
 
 
@@ -178,7 +181,7 @@ def _encode(
 
 def _layers(model: Model) -> int:
     """Return how many nodes of the graph have weights."""
-    return len({use.node for use in model.uses.values() if use.role == "weight"})
+    return len({use.node for use in uses_of(model).values() if use.role == "weight"})
 
 
 def _weights(model: Model | CodedModel) -> int:

@@ -65,6 +65,7 @@ def show(talk: Talk, outcome: Outcome) -> None:
         ("largest error", "" if outcome.worst is None else _worst(outcome.worst)),
         ("left alone", _listed(_left_alone(outcome))),
         ("in the graph", _listed(_notes(outcome))),
+        *_assumed(outcome),
     ]
     talk.say(f"{safe_name(job.source)} -> {safe_name(job.output)}")
     for label, text in rows:
@@ -118,6 +119,14 @@ def _notes(outcome: Outcome) -> dict[str, int]:
     return _counted([note.partition(": stays in the graph: ")[2] or note for note in outcome.notes])
 
 
+def _assumed(outcome: Outcome) -> list[tuple[str, str]]:
+    """Return rows that say what tensors were taken for where no graph told."""
+    if not outcome.assumed:
+        return []
+    rows = [("", f"{safe_name(says)} ({count:,})") for says, count in outcome.assumed.items()]
+    return [("no graph", "so names and shapes say what tensors are for:"), *rows]
+
+
 def _counted(reasons: list[str]) -> dict[str, int]:
     """Count texts, numbers in them left out, the most frequent first."""
     for pattern, plain in _PLAIN.items():
@@ -159,6 +168,7 @@ def as_json(outcome: Outcome) -> dict[str, Any]:
         "left_alone": _left_alone(outcome),
         "tensor_lines": [_line(line) for line in outcome.lines],
         "notes": list(outcome.notes),
+        "assumed": outcome.assumed,
     }
 
 

@@ -18,6 +18,7 @@ from .codebook import quantize_codebook, type_levels
 from .estimate import estimate
 from .exact import Cost, code_exactly
 from .int8 import quantize_int8
+from .names import assumptions, use_of, uses_of
 from .prune import prune
 from .reals import reals_of
 from .recipe import (
@@ -39,12 +40,14 @@ __all__ = [
     "Recipe",
     "Rule",
     "Settings",
+    "assumptions",
     "compress",
     "preset_recipe",
     "read_recipe",
     "recipe_from_json",
     "recipe_json",
     "report",
+    "uses_of",
     "with_settings",
 ]
 
@@ -62,14 +65,16 @@ def compress(
 
     `cost` tells how many bytes a coded tensor takes (default: an estimate); `progress` is called
     with a tensor's name when it is done, how many are and how many there are, and "" at the end.
-    Tensors that are read where they lie stay there, or in a temporary file once quantized.
+    Tensors that are read where they lie stay there, or in a temporary file once quantized. Without
+    a graph names and shapes say which are weights (names.py).
     Raises ConvertError if a pattern of the recipe matches no tensor.
     """
     recipe.check_matches(tensor.name for tensor in model.tensors)
-    scratch = Scratch()
+    scratch, uses = Scratch(), uses_of(model)
 
     def one(tensor: Tensor) -> CodedTensor:
-        settings, use = recipe.settings_for(tensor.name), model.uses.get(tensor.name)
+        settings = recipe.settings_for(tensor.name)
+        use = use_of(tensor, settings, uses)
         return compress_tensor(tensor, use, settings, cost or estimate, scratch)
 
     tensors = []

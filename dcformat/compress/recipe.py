@@ -14,6 +14,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from dcformat.axes import LAYOUTS
 from dcformat.errors import ConvertError
 
 #: What each preset does to weights.
@@ -36,7 +37,8 @@ class Settings:
     layers), and a rule's bits below 8 ask for a codebook; `quantizer`, see codebook.py;
     `levels`, the type of the levels ("auto": integers with a scale on mcu, the tensor's own
     type on host). `requantize`: quantize even what is clustered or pruned already.
-    `min_elements`: smaller tensors stay exact.
+    `min_elements`: smaller tensors stay exact. `layout`, of single layers only: this is a weight,
+    whose axes lie as a key of axes.LAYOUTS says; empty: as the graph or the names say.
     """
 
     method: str = "int8"
@@ -46,6 +48,7 @@ class Settings:
     levels: str = "auto"
     requantize: bool = False
     min_elements: int = 64
+    layout: str = ""
 
 
 @dataclass(frozen=True)
@@ -241,7 +244,7 @@ def _check_keys(stated: Iterable[str], allowed: tuple[str, ...], place: str) -> 
 
 def _check(value: Any, key: str, place: str) -> None:
     """Raise ConvertError unless `value` is one that the setting `key` may have."""
-    allowed, legal = _CHECKS[key]
+    allowed, legal = _CHECKS_OF_LAYERS[key]
     if not legal(value):
         raise ConvertError(f"{key} = {_show(value)}: expected {allowed}", place=place)
 
@@ -282,6 +285,7 @@ _CHECKS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "requantize": ("true or false", lambda v: isinstance(v, bool)),
     "min_elements": ("a whole number from 0 on", lambda v: _whole(v, 0, 1 << 40)),
 }
+_CHECKS_OF_LAYERS = _CHECKS | {"layout": _one_of(LAYOUTS)}
 _DEFAULTS = tuple(_CHECKS)
 MAX_RULES = 1000  #: layers of a recipe: work is rules times tensors
-_PER_LAYER = tuple(key for key in _CHECKS if key not in ("preset", "target"))
+_PER_LAYER = tuple(key for key in _CHECKS_OF_LAYERS if key not in ("preset", "target"))

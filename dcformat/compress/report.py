@@ -20,8 +20,9 @@ from dcformat.ids import Meta
 from dcformat.jobs import in_order
 from dcformat.model import Model, Tensor, Use, Window, windows
 
+from .names import use_of, uses_of
 from .reals import REALS, reals_of
-from .recipe import Recipe, recipe_from_json
+from .recipe import Recipe, Settings, recipe_from_json
 from .roles import decide
 
 
@@ -53,16 +54,17 @@ def report(model: Model, coded: CodedModel, jobs: int = 1) -> tuple[Line, ...]:
     """
     stated = coded.metadata.get(Meta.RECIPE)
     recipe = recipe_from_json(stated.decode()) if stated is not None else Recipe("lossless")
-    found = {tensor.name: tensor for tensor in coded.tensors}
+    found, uses = {tensor.name: tensor for tensor in coded.tensors}, uses_of(model)
 
     def line(tensor: Tensor) -> Line:
-        return _line(tensor, model.uses.get(tensor.name), found[tensor.name], recipe)
+        settings = recipe.settings_for(tensor.name)
+        return _line(tensor, use_of(tensor, settings, uses), found[tensor.name], settings)
 
     return tuple(in_order(line, model.tensors, jobs))
 
 
-def _line(tensor: Tensor, use: Use | None, coded: CodedTensor, recipe: Recipe) -> Line:
-    reason = decide(tensor, use, recipe.settings_for(tensor.name)).reason if coded.exact else ""
+def _line(tensor: Tensor, use: Use | None, coded: CodedTensor, settings: Settings) -> Line:
+    reason = decide(tensor, use, settings).reason if coded.exact else ""
     return Line(
         tensor.name,
         use.op if use is not None else "",

@@ -152,8 +152,8 @@ def test_the_report_tells_what_was_done_and_the_largest_error() -> None:
 
 
 def test_a_tensor_without_a_use_is_not_a_weight() -> None:
-    given = Model((tensor(weights(64, 64)),))
-    assert unchanged(given, preset_recipe("int8")) == ["w"]
+    given = Model((tensor(weights(64, 64), "table"),))
+    assert unchanged(given, preset_recipe("int8")) == ["table"]
     (line,) = report(given, compress(given, preset_recipe("int8")))
     assert (line.op, line.role, line.reason) == ("", "other", "not a weight")
 
