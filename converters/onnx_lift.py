@@ -14,20 +14,19 @@ from typing import Any
 
 from dcformat.errors import ConvertError
 from dcformat.graph import DATA_FIELDS
-from dcformat.ids import MAX_ELEMENTS, MAX_RANK, DType
-from dcformat.model import LazyTensor, Tensor, Use
+from dcformat.ids import DType
+from dcformat.model import Tensor, Use
 
 from . import onnx_wire as wire
 from .onnx_data import DOUBLE_DATA, FLOAT_DATA, RAW_DATA, check_field, stored_bytes
 from .onnx_external import ExternalFiles
 from .onnx_files import Stored
-from .onnx_lazy import Packed, Reading, Region, packed, read, varints
+from .onnx_lazy import Packed, Region, packed, read, varints
 from .onnx_names import names_of
 from .onnx_scopes import Program, Site, follow, text
+from .weights import Keeper, check_dims
 
 MIN_BYTES = 64  # a record and a name cost about as much
-_AT_ONCE = 1 << 16  # bytes of a tensor that is kept in memory
-_TOGETHER = 1 << 26  # bytes of all of these
 _PARAMETERS = frozenset({"weight", "bias", "norm"})
 _EXTERNAL = 1  # TensorProto.DataLocation
 _LONG = 16  # values of an attribute that are worth a note
@@ -43,23 +42,6 @@ class Lifted:
     fields: tuple[wire.Field, ...]
     field: int
     tensor: Tensor
-
-
-@dataclass
-class Keeper:
-    """Makes tensors: small ones are read at once, as long as there are few bytes in all."""
-
-    place: str
-    kept: int = 0
-
-    def tensor(self, name: str, dtype: DType, dims: tuple[int, ...], region: Region) -> Tensor:
-        """Return a tensor of what is in `region`; ConvertError where that cannot be lifted."""
-        size = stored_bytes(dtype, prod(dims))
-        if size <= _AT_ONCE and self.kept + size <= _TOGETHER:
-            self.kept += size
-            return Tensor(name, dtype, read(region))
-        region.check()
-        return LazyTensor(name, dtype, dims, Reading(region, f"{self.place} / tensor {name!r}"))
 
 
 @dataclass(frozen=True)
@@ -87,7 +69,7 @@ class Parts:
         if proto.data_type != DType.INT64 or proto.data_location == _EXTERNAL:
             return None
         try:
-            dims = _dims(proto)
+            dims = check_dims(proto.dims)
             if prod(dims) > _SMALL:
                 return None
             _, region = _numbers(self.file, self.spans[site.path], proto)
@@ -135,7 +117,7 @@ def _from_inside(
     span = parts.found.tensors[index]
     if span.path not in parts.sites:
         raise ConvertError(_place(parts.model, span.path))
-    dtype, dims = _dtype(proto), _dims(proto)
+    dtype, dims = _dtype(proto), check_dims(proto.dims)
     size = stored_bytes(dtype, prod(dims))
     parameter = use is not None and use.role in _PARAMETERS
     if size == 0 or (size < MIN_BYTES and not parameter):
@@ -157,7 +139,7 @@ def _from_outside(
     try:
         if span.crowded:
             raise ConvertError("its external data has too many entries")
-        dtype, dims = _dtype(proto), _dims(proto)
+        dtype, dims = _dtype(proto), check_dims(proto.dims)
         entries = {text(e.key): text(e.value) for e in proto.external_data}
         file, offset = external.locate(entries, stored_bytes(dtype, prod(dims)))
         tensor = keeper.tensor(name, dtype, dims, Packed(file, offset, dtype, dims))
@@ -177,7 +159,7 @@ def _numbers(file: Stored, span: wire.Found, proto: Any) -> tuple[wire.Field, Re
         raise ConvertError("its data stands in more than one piece")
     if not fields or fields[0].wire != wire.BYTES:
         raise ConvertError("its data is not packed" if fields else "it holds no data")
-    (field,), dtype, dims = fields, _dtype(proto), _dims(proto)
+    (field,), dtype, dims = fields, _dtype(proto), check_dims(proto.dims)
     check_field(field.number, dtype)
     size = field.end - field.value
     if field.number in (FLOAT_DATA, DOUBLE_DATA, RAW_DATA):
@@ -190,17 +172,6 @@ def _dtype(proto: Any) -> DType:
         return DType(proto.data_type)
     except ValueError:
         raise ConvertError(f"a .dcf has no element type {proto.data_type}") from None
-
-
-def _dims(proto: Any) -> tuple[int, ...]:
-    if len(proto.dims) > MAX_RANK:
-        raise ConvertError(f"it has {len(proto.dims)} axes, more than {MAX_RANK}")
-    dims = tuple(int(n) for n in proto.dims)
-    if any(not 0 <= n < 1 << 32 for n in dims):
-        raise ConvertError("its shape is impossible")
-    if prod(max(n, 1) for n in dims) > MAX_ELEMENTS:
-        raise ConvertError(f"it has more than {MAX_ELEMENTS} elements")
-    return dims
 
 
 def _place(model: Any, path: wire.Path) -> str:

@@ -22,10 +22,11 @@ from dcformat.model import Graph, Model, Source, Use
 from . import onnx_wire as wire
 from .onnx_external import ExternalFiles
 from .onnx_files import FileBytes, Stored, look_at
-from .onnx_lift import Keeper, Lifted, Parts, lift
+from .onnx_lift import Lifted, Parts, lift
 from .onnx_other import explain
 from .onnx_scopes import program_of
 from .onnx_uses import uses_of
+from .weights import Keeper
 
 #: Wire types of ModelProto's fields, for a first look at a file.
 _MODEL_FIELDS = {1: wire.VARINT, 5: wire.VARINT} | dict.fromkeys(

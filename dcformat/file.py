@@ -231,14 +231,16 @@ def model_of(file: File) -> Model:
             kept[index] = whole
         return np.array(whole[window])
 
-    tensors = []
-    for name in file.names:
+    tensors, ties = [], {}
+    for number, name in enumerate(file.names):
         record = file.record(name)
         if record.plan is None:
             raise error_of(Code.UNSUPPORTED, record.unsupported, name)
+        if record.index != number:
+            ties[name] = file.names[record.index]
         head = record.head
         tensors.append(LazyTensor(name, DType(head.dtype), head.shape, partial(read, name)))
-    return Model(tuple(tensors), file.graph, metadata=file.known_metadata)
+    return Model(tuple(tensors), file.graph, metadata=file.known_metadata, ties=ties)
 
 
 def _order(head: Head) -> tuple[int, ...]:

@@ -24,7 +24,8 @@ GROUP = "dcformat.converters"
 class Reader:
     """`accepts` looks at the first bytes of a file; `read` raises ConvertError.
 
-    `explain` says what a file seems to be that was not accepted; empty where it does not know.
+    `suffixes` are ends of file names, in small letters. `explain` says what a file seems to be
+    that was not accepted; empty where it does not know.
     """
 
     format: str
@@ -36,12 +37,16 @@ class Reader:
 
 @dataclass(frozen=True)
 class Writer:
-    """`write(model, path)` writes the whole file or nothing; `options` are names of its own."""
+    """`write(model, path)` writes the whole file or nothing; `options` are names of its own.
+
+    `remarks` says, in lines, what of a model a file of this format does not tell.
+    """
 
     format: str
     suffixes: tuple[str, ...]
     write: Callable[..., None]
     options: tuple[str, ...] = ()
+    remarks: Callable[[Model], tuple[str, ...]] = lambda _: ()
 
 
 Kind = TypeVar("Kind", Reader, Writer)
@@ -74,13 +79,13 @@ def _pick(verb: str, path: Path, format: str | None, kind: type[Kind]) -> Kind:
             )
         named: Kind = names[format].load()
         return named
-    suffix = path.suffix.lower()
+    name = path.name.lower()
     for entry in names.values():
         converter = entry.load()
-        if isinstance(converter, kind) and suffix in converter.suffixes:
+        if isinstance(converter, kind) and name.endswith(converter.suffixes):
             return converter
-    known_formats = ", ".join(names)
+    named = f"*{path.suffix.lower()}" if path.suffix else path.name.lower()
     raise ConvertError(
-        f"no converter can {verb} files named *{suffix or path.name}; can {verb}: {known_formats}",
+        f"no converter can {verb} files named {named}; can {verb}: {', '.join(names)}",
         place=str(path),
     )

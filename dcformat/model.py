@@ -165,6 +165,7 @@ class Model:
     """Tensors in the source's order, the graph they were cut from, and how it uses them.
 
     `files` are those beside the source in which some of its numbers are; no output may be one.
+    `ties` are names that are other names of an earlier tensor, each with that tensor's name.
     """
 
     tensors: tuple[Tensor, ...] = ()
@@ -174,6 +175,7 @@ class Model:
     metadata: Mapping[Meta, bytes] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     files: tuple[Path, ...] = ()
+    ties: Mapping[str, str] = field(default_factory=dict)
 
     def __getitem__(self, name: str) -> Tensor:
         for tensor in self.tensors:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dcformat import api
+from dcformat import api, formats
 from dcformat.coded import CodedModel
 from dcformat.compress import Line, Recipe, assumptions, compress, report, uses_of
 from dcformat.encode import Settings, encode_to
@@ -58,8 +58,8 @@ class Outcome:
     """What was made of one input; sizes in bytes, `source` that of the input.
 
     `weights` is what the tensors take as the source's types pack them. `lines` say what was done
-    to each tensor, `notes` what never left the graph. `sections` are the stored sizes of a .dcf.
-    `assumed` counts tensors by what was assumed of them, where no graph told.
+    to each tensor, `notes` what the source or the output does not tell. `sections` are the stored
+    sizes of a .dcf. `assumed` counts tensors by what was assumed of them, where no graph told.
     """
 
     job: Job
@@ -154,7 +154,7 @@ def _write_foreign(job: Job, model: Model, source: int) -> Outcome:
         weights=_weights(model),
         source=source,
         stored=stored,
-        notes=model.notes,
+        notes=model.notes + formats.writer_for(path, job.output_format).remarks(model),
     )
 
 

@@ -23,6 +23,8 @@ _PLAIN = {
     r"^codebook of \d+, (\w+) levels$": r"codebook of \1 levels",
     r"^exact: \d+ distinct values$": "exact",
 }
+_STAYS = ": stays in the graph: "
+_MOST_NOTES = 5
 _KEEP = "use --preset lossless to keep every bit"
 
 
@@ -64,7 +66,8 @@ def show(talk: Talk, outcome: Outcome) -> None:
         ("source file", human_size(outcome.source) + _against_source(outcome)),
         ("largest error", "" if outcome.worst is None else _worst(outcome.worst)),
         ("left alone", _listed(_left_alone(outcome))),
-        ("in the graph", _listed(_notes(outcome))),
+        ("in the graph", _listed(_counted(_staying(outcome)))),
+        *(("note", safe_name(note)) for note in _other_notes(outcome)),
         *_assumed(outcome),
     ]
     talk.say(f"{safe_name(job.source)} -> {safe_name(job.output)}")
@@ -114,9 +117,17 @@ def _left_alone(outcome: Outcome) -> dict[str, int]:
     return _counted([line.reason for line in outcome.lines if line.left_alone])
 
 
-def _notes(outcome: Outcome) -> dict[str, int]:
-    """Return how many tensors never left the graph, by reason."""
-    return _counted([note.partition(": stays in the graph: ")[2] or note for note in outcome.notes])
+def _staying(outcome: Outcome) -> list[str]:
+    """Return the reason of each tensor that never left the graph."""
+    parts = [note.partition(_STAYS) for note in outcome.notes]
+    return [reason for _, stays, reason in parts if stays]
+
+
+def _other_notes(outcome: Outcome) -> list[str]:
+    """Return the notes that are of no tensor in the graph, the first few of many."""
+    notes = [note for note in outcome.notes if _STAYS not in note]
+    more = len(notes) - _MOST_NOTES
+    return notes if more <= 0 else [*notes[:_MOST_NOTES], f"and {more:,} more: -v shows them"]
 
 
 def _assumed(outcome: Outcome) -> list[tuple[str, str]]:

@@ -24,7 +24,7 @@ With --json, one object on standard output (on standard error where that carries
                 "tensor_lines": [{"name": "conv1.weight", "op": "Conv", "role": "weight",
                                   "elements": 288, "done": "int8 per channel", "reason": "",
                                   "largest_error": 0.01}],
-                "notes": ["..."],         what stays in the graph, and why
+                "notes": ["..."],         what stays in the graph, what else is not told
                 "assumed": {"weight of 2 axes: dense, OI": 3}}]}   tensors by what was assumed of
                                           them; empty where a graph says what they are for
 

@@ -23,7 +23,7 @@ from onnx_models import (
     tensor,
 )
 
-from dcformat.converters import onnx_lazy, onnx_lift, read_onnx
+from dcformat.converters import onnx_lazy, read_onnx, weights
 from dcformat.converters.onnx_data import RAW_DATA, encode
 from dcformat.converters.onnx_files import FileBytes, look_at
 from dcformat.converters.onnx_wire import varint
@@ -62,7 +62,7 @@ def test_a_large_tensor_is_lazy_and_a_small_one_is_kept(tmp_path: Path) -> None:
 def test_many_small_tensors_are_not_kept_together(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(onnx_lift, "_TOGETHER", 1000)
+    monkeypatch.setattr(weights, "_TOGETHER", 1000)
     path = saved(tmp_path, *(tensor(f"t{i}", numbers(100) + i) for i in range(4)))
     tensors = read_onnx.read(path).tensors
     assert [isinstance(t, LazyTensor) for t in tensors] == [False, False, True, True]
@@ -73,7 +73,7 @@ def test_many_small_tensors_are_not_kept_together(
 def test_every_encoding_is_read_lazily_and_put_back(
     dtype: DType, field: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(onnx_lift, "_AT_ONCE", 0)
+    monkeypatch.setattr(weights, "_AT_ONCE", 0)
     elements = np.resize(every_pattern(dtype), (3, 7, 31))
     payload = encode(field, dtype, elements)
     head = raw_tensor("t", int(dtype), elements.shape).SerializeToString()
@@ -104,7 +104,7 @@ def test_numbers_of_different_lengths_are_decoded_in_parts(
 
     monkeypatch.setattr(onnx_lazy, "decode", decode)
     monkeypatch.setattr(onnx_lazy, "_CHUNK", 5000)
-    monkeypatch.setattr(onnx_lift, "_AT_ONCE", 0)
+    monkeypatch.setattr(weights, "_AT_ONCE", 0)
     for part in (1, 7, 90, 1000, 1 << 16):
         monkeypatch.setattr(onnx_lazy, "_PART", part)
         (lifted,) = read_onnx.read(tmp_path / "m.onnx").tensors
