@@ -10,12 +10,13 @@ from typing import Any
 
 from . import formats
 from .checks import Report
-from .coded import CodedModel
+from .coded import CodedModel, expand
 from .compress import Recipe, preset_recipe, recipe_from_json, with_settings
 from .compress import compress as run_stages
 from .encode import Progress, Settings, encode_to
 from .errors import ConvertError
 from .files import atomic_output
+from .formats import Made
 from .ids import Meta
 from .model import Model
 from .verify import verify as run_checks
@@ -47,19 +48,30 @@ def read(path: str | Path, format: str | None = None) -> Model:
     return model
 
 
-def write(model: Model, path: str | Path, format: str | None = None, **options: Any) -> None:
+def write(
+    model: Model | CodedModel, path: str | Path, format: str | None = None, **options: Any
+) -> Made:
     """Write a model in a foreign format, by suffix or as `format`, whole or not at all.
 
     Of `options` ONNX has `external`: the numbers stand in a second file, named as the first one and
-    `.data`. A model above 2 GiB can only be written so. Raises ConvertError.
+    `.data`. A model above 2 GiB can only be written so. C is written of a CodedModel (of a Model
+    every bit is kept); its options are those of converters/write_c.py. Raises ConvertError.
     """
     writer = formats.writer_for(Path(path), format)
     for name in options:
         if name not in writer.options:
             raise ConvertError(f"writing {writer.format} has no option {name!r}", place=str(path))
     outputs = [path, f"{path}.data"] if options.get("external") else [path]
-    check_apart(model.files, outputs)
-    writer.write(model, Path(path), **options)
+    check_apart(model.files, [*outputs, *writer.beside(Path(path))])
+    made = writer.write(_as_taken(model, writer), Path(path), **options)
+    return made or Made(tuple(map(Path, outputs)))
+
+
+def _as_taken(model: Model | CodedModel, writer: formats.Writer) -> Model | CodedModel:
+    """Return the model as the writer takes it: with or without chosen numbers."""
+    if writer.coded:
+        return compress(model, "lossless") if isinstance(model, Model) else model
+    return expand(model) if isinstance(model, CodedModel) else model
 
 
 def check_apart(files: Iterable[Path], outputs: Iterable[str | Path]) -> None:

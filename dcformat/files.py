@@ -67,6 +67,21 @@ def atomic_output(path: str | Path) -> Iterator[BinaryIO]:
         yield stream
 
 
+def write_if_changed(path: Path, data: bytes) -> bool:
+    """Write `data` to `path`, whole or not at all; tell whether there was anything to change.
+
+    A file that holds `data` already is not touched: whoever looks at its time sees no change.
+    """
+    try:
+        if path.is_file() and path.stat().st_size == len(data) and path.read_bytes() == data:
+            return False
+    except OSError as error:
+        raise ConvertError(f"cannot read: {error.strerror}", place=str(path)) from error
+    with atomic_output(path) as stream:
+        stream.write(data)
+    return True
+
+
 def _is_special(path: str | Path) -> bool:
     """Tell whether `path` is `-`, or is there and neither a file nor a folder."""
     if str(path) == "-":

@@ -6,10 +6,10 @@ A converter package declares objects in the group `dcformat.converters`; the nam
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from .errors import ConvertError
 from .model import Model
@@ -36,17 +36,35 @@ class Reader:
 
 
 @dataclass(frozen=True)
+class Made:
+    """The files that a writer made, and what there is to say of them.
+
+    `stored` is what they take in flash, 0 where that is not known; `rows` are labels and texts for
+    people, `facts` the same for --json.
+    """
+
+    files: tuple[Path, ...]
+    stored: int = 0
+    rows: tuple[tuple[str, str], ...] = ()
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Writer:
     """`write(model, path)` writes the whole file or nothing; `options` are names of its own.
 
-    `remarks` says, in lines, what of a model a file of this format does not tell.
+    `remarks` says, in lines, what of a model a file of this format does not tell. With `coded` it
+    takes a CodedModel, `settings` of the encoder and `progress`, and returns what it Made;
+    `beside(path)` are the other files that it may write.
     """
 
     format: str
     suffixes: tuple[str, ...]
-    write: Callable[..., None]
+    write: Callable[..., Made | None]
     options: tuple[str, ...] = ()
     remarks: Callable[[Model], tuple[str, ...]] = lambda _: ()
+    coded: bool = False
+    beside: Callable[[Path], Sequence[Path]] = lambda _: ()
 
 
 Kind = TypeVar("Kind", Reader, Writer)

@@ -8,8 +8,10 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -20,6 +22,7 @@ from dcformat.encode import Settings, encode_to
 from dcformat.errors import ConvertError
 from dcformat.file import File, load, model_of
 from dcformat.files import atomic_output, scratch_folder
+from dcformat.formats import Made
 from dcformat.ids import BITS, Section
 from dcformat.model import Model
 from dcformat.tools._plan import DCF, STANDARD, Job, opened, output_folder
@@ -30,7 +33,8 @@ from dcformat.tools._terminal import Tick
 class Wishes:
     """What the command line asks for, beside the files.
 
-    `target` is None where the recipe (or, for a .dcf, the one noted in it) decides.
+    `target` is None where the recipe (or, for a .dcf, the one noted in it) decides. `writing` are
+    options of the output's writer.
     """
 
     recipe: Recipe
@@ -40,6 +44,7 @@ class Wishes:
     names: bool = True
     graph: bool = True
     jobs: int = 1
+    writing: Mapping[str, Any] = field(default_factory=dict)
 
     def settings(self, target: str) -> Settings:
         """Return the encoder's settings for `target`."""
@@ -60,6 +65,7 @@ class Outcome:
     `weights` is what the tensors take as the source's types pack them. `lines` say what was done
     to each tensor, `notes` what the source or the output does not tell. `sections` are the stored
     sizes of a .dcf. `assumed` counts tensors by what was assumed of them, where no graph told.
+    `made` is what a writer of several files says; `stored` is then what they take in flash.
     """
 
     job: Job
@@ -72,6 +78,7 @@ class Outcome:
     lines: tuple[Line, ...] = ()
     notes: tuple[str, ...] = ()
     assumed: dict[str, int] = field(default_factory=dict)
+    made: Made | None = None
 
     @property
     def worst(self) -> Line | None:
@@ -87,7 +94,7 @@ def convert(job: Job, wishes: Wishes, tick: Tick) -> Outcome:
             return _from_dcf(job, load(path), wishes, tick)
         model = api.read(path, job.source_format)
         api.check_apart(model.files, job.outputs)
-        if job.output_format == DCF:  # the numbers are still in the file
+        if job.chooses:  # the numbers are still in the file
             return _compress(job, model, wishes, tick)
         return _write_foreign(job, model, model.source.file_bytes)
 
@@ -103,15 +110,11 @@ def _expect_large_blocks() -> None:
 
 def _compress(job: Job, model: Model, wishes: Wishes, tick: Tick) -> Outcome:
     coded = compress(model, wishes.recipe, progress=tick, jobs=wishes.jobs)
-    stored, sections = _encode(job, coded, wishes.settings(wishes.recipe.target), tick)
-    return Outcome(
-        job,
-        tensors=len(model.tensors),
+    outcome = _store(job, coded, wishes, wishes.recipe.target, tick)
+    return replace(
+        outcome,
         layers=_layers(model),
-        weights=_weights(model),
         source=model.source.file_bytes,
-        stored=stored,
-        sections=sections,
         lines=report(model, coded, wishes.jobs),
         notes=model.notes,
         assumed=assumptions(model, wishes.recipe),
@@ -119,23 +122,36 @@ def _compress(job: Job, model: Model, wishes: Wishes, tick: Tick) -> Outcome:
 
 
 def _from_dcf(job: Job, file: File, wishes: Wishes, tick: Tick) -> Outcome:
-    if job.output_format != DCF:
+    if not job.chooses:
         return _write_foreign(job, model_of(file), file.size)
-    file.check_rewritable()
+    if job.output_format == DCF:
+        _check_rewritable(job, file)
     coded = file.coded_model()
+    outcome = _store(job, coded, wishes, api.recipe_target(coded), tick)
+    return replace(outcome, source=file.size)
+
+
+def _check_rewritable(job: Job, file: File) -> None:
+    file.check_rewritable()
     if not file.opened.container.has(Section.NAMES) and file.names:
         reason = "its names were left out, and with them what a new file needs"
         raise ConvertError(f"cannot be written again: {reason}", place=job.source)
-    stored, sections = _encode(job, coded, wishes.settings(api.recipe_target(coded)), tick)
-    return Outcome(
-        job,
-        tensors=len(coded.tensors),
-        layers=None,
-        weights=_weights(coded),
-        source=file.size,
-        stored=stored,
-        sections=sections,
+
+
+def _store(job: Job, coded: CodedModel, wishes: Wishes, target: str, tick: Tick) -> Outcome:
+    """Write a coded model, as a .dcf or as what the output's writer makes of it."""
+    outcome = Outcome(
+        job, tensors=len(coded.tensors), layers=None, weights=_weights(coded), source=0, stored=0
     )
+    settings = wishes.settings(target)
+    if job.output_format == DCF:
+        stored, sections = _encode(job, coded, settings, tick)
+        return replace(outcome, stored=stored, sections=sections)
+    with output_folder(job):
+        made = api.write(
+            coded, job.output, job.output_format, settings=settings, progress=tick, **wishes.writing
+        )
+    return replace(outcome, stored=made.stored, made=made)
 
 
 def _write_foreign(job: Job, model: Model, source: int) -> Outcome:

@@ -40,11 +40,27 @@ class Job:
     external: bool = False
 
     @property
+    def writer(self) -> formats.Writer | None:
+        """What writes the output, None for a .dcf."""
+        if self.output_format == DCF:
+            return None
+        return formats.writer_for(Path(self.output), self.output_format)
+
+    @property
+    def chooses(self) -> bool:
+        """Tell whether the output's numbers are chosen by a recipe."""
+        writer = self.writer
+        return writer is None or writer.coded
+
+    @property
     def outputs(self) -> list[str]:
-        """Paths of the files that are made; none for standard output."""
+        """Paths of the files that may be made; none for standard output."""
         if self.output == STANDARD:
             return []
-        return [self.output, f"{self.output}.data"] if self.external else [self.output]
+        writer = self.writer
+        beside = writer.beside(Path(self.output)) if writer else ()
+        more = [f"{self.output}.data"] if self.external else []
+        return [self.output, *more, *map(str, beside)]
 
 
 def plan(
@@ -112,7 +128,7 @@ def _starts_with_magic(path: str) -> bool:
 
 def takes_external(job: Job) -> bool:
     """Tell whether the foreign format of the output can have its numbers in a second file."""
-    return "external" in formats.writer_for(Path(job.output), job.output_format).options
+    return job.writer is not None and "external" in job.writer.options
 
 
 def _check_apart(jobs: Sequence[Job]) -> None:

@@ -69,6 +69,7 @@ def show(talk: Talk, outcome: Outcome) -> None:
         ("in the graph", _listed(_counted(_staying(outcome)))),
         *(("note", safe_name(note)) for note in _other_notes(outcome)),
         *_assumed(outcome),
+        *(outcome.made.rows if outcome.made else ()),
     ]
     talk.say(f"{safe_name(job.source)} -> {safe_name(job.output)}")
     for label, text in rows:
@@ -180,6 +181,7 @@ def as_json(outcome: Outcome) -> dict[str, Any]:
         "tensor_lines": [_line(line) for line in outcome.lines],
         "notes": list(outcome.notes),
         "assumed": outcome.assumed,
+        **(outcome.made.facts if outcome.made else {}),
     }
 
 

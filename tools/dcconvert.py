@@ -12,7 +12,8 @@ With --json, one object on standard output (on standard error where that carries
                 "error": "reason",        only with status error; then nothing below is there
                 "tensors": 24,            tensors in the output
                 "layers": 12,             nodes with weights; null where the input does not tell
-                "stored_bytes": 12345,    size of the output, external data included
+                "stored_bytes": 12345,    size of the output, external data included; of C what
+                                          the numbers take in flash
                 "weight_bytes": 49380,    the tensors, as the source's types pack them
                 "source_bytes": 50001,    size of the input, external data included
                 "weight_ratio": 4.0,      weight_bytes / stored_bytes
@@ -41,6 +42,7 @@ from click.core import ParameterSource
 
 from dcformat.compress import Recipe, preset_recipe, read_recipe, with_settings
 from dcformat.compress.recipe import PRESETS, QUANTIZERS, TARGETS
+from dcformat.converters.write_c import FORMS
 from dcformat.errors import ConvertError
 from dcformat.tools import _terminal as terminal
 from dcformat.tools._convert import Outcome, Wishes, convert, is_special
@@ -48,8 +50,11 @@ from dcformat.tools._plan import DCF, STANDARD, Job, check_formats, plan, takes_
 from dcformat.tools._summary import as_json, describe_recipe, is_lossy, show
 from dcformat.tools._terminal import Talk
 
+C_OPTIONS = ("c_form", "prefix")
 _LOSSY_OPTIONS = ("preset", "bits", "prune", "quantizer", "recipe")
-_DCF_OPTIONS = ("target", "prefer", "row_access", "no_names", "no_graph")
+_DCF_OPTIONS = ("target", "no_names", "no_graph")
+_CODED_OPTIONS = ("prefer", "row_access")
+_C = "c"
 
 
 @click.command(
@@ -76,6 +81,8 @@ _DCF_OPTIONS = ("target", "prefer", "row_access", "no_names", "no_graph")
 @click.option("--no-names", is_flag=True, help="Leave the names of tensors out; keep hashes.")
 @click.option("--no-graph", is_flag=True, help="Leave the graph out.")
 @click.option("--external", is_flag=True, help="Put numbers beside the .onnx, in OUTPUT.data.")
+@click.option("--c-form", type=click.Choice(FORMS), help="C: how the numbers are written.")
+@click.option("--prefix", help="C: what symbols begin with (default: the output's name).")
 @click.option("--jobs", type=click.IntRange(1, 256), default=1, help="Threads; same bytes.")
 @click.option("--json", is_flag=True, help="Print JSON, as pydoc dcformat.tools.dcconvert.")
 @click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
@@ -83,7 +90,7 @@ _DCF_OPTIONS = ("target", "prefer", "row_access", "no_names", "no_graph")
 @click.version_option(package_name="dcformat", prog_name="dcconvert")
 @click.pass_context
 def main(ctx: click.Context, /, inputs: tuple[str, ...], **options: Any) -> int:
-    """Convert a trained network: .onnx to .dcf and back, or to .npz.
+    """Convert a trained network: .onnx to .dcf and back, to .npz, or to .c for firmware.
 
     The kinds follow from the suffixes. The preset int8, which is taken unless you say otherwise,
     is lossy; lossless keeps every bit. A .dcf that is written again is never quantized again.
@@ -101,6 +108,12 @@ def main(ctx: click.Context, /, inputs: tuple[str, ...], **options: Any) -> int:
     )
     recipe = _recipe(options)
     return _run(talk, jobs, _wishes(recipe, options))
+
+
+def _writing(options: dict[str, Any]) -> dict[str, Any]:
+    """Return the options of the output's writer that were given."""
+    named = {"c_form": "form", "prefix": "prefix"}
+    return {own: options[name] for name, own in named.items() if options[name]}
 
 
 def _run(talk: Talk, jobs: list[Job], wishes: Wishes) -> int:
@@ -136,7 +149,7 @@ def _attempt(talk: Talk, job: Job, wishes: Wishes, tick: terminal.Tick) -> Outco
 
 def _first_line(jobs: list[Job], recipe: Recipe) -> tuple[bool | None, str]:
     """Say whether the weights may change, before anything is done."""
-    if any(job.source_format != DCF and job.output_format == DCF for job in jobs):
+    if any(job.source_format != DCF and job.chooses for job in jobs):
         return is_lossy(recipe), describe_recipe(recipe)
     return None, "no weight is changed"
 
@@ -162,6 +175,7 @@ def _wishes(recipe: Recipe, options: dict[str, Any]) -> Wishes:
         names=not options["no_names"],
         graph=not options["no_graph"],
         jobs=options["jobs"],
+        writing=_writing(options),
     )
 
 
@@ -169,7 +183,10 @@ def _check_options(ctx: click.Context, jobs: list[Job]) -> None:
     """Refuse options that nothing of this run would heed, and binary data on a terminal."""
     given = [n for n in ctx.params if ctx.get_parameter_source(n) is ParameterSource.COMMANDLINE]
     if not any(job.output_format == DCF for job in jobs):
-        _refuse(given, (*_LOSSY_OPTIONS, *_DCF_OPTIONS), "is for writing .dcf")
+        _refuse(given, _DCF_OPTIONS, "is for writing .dcf")
+    if not any(job.chooses for job in jobs):
+        _refuse(given, (*_LOSSY_OPTIONS, *_CODED_OPTIONS), "is for writing .dcf or C")
+    _check_c(given, jobs)
     if all(job.source_format == DCF for job in jobs):
         _refuse(
             given, _LOSSY_OPTIONS, "changes weights, and those of a .dcf are never quantized again"
@@ -178,6 +195,17 @@ def _check_options(ctx: click.Context, jobs: list[Job]) -> None:
         _check_external(jobs)
     if sys.stdout.isatty() and any(job.output == STANDARD for job in jobs):
         raise click.UsageError("standard output is a terminal: send it to a file or a pipe")
+
+
+def _check_c(given: list[str], jobs: list[Job]) -> None:
+    """Refuse options of C where none is written, and C where there is no place for its files."""
+    made = [job for job in jobs if job.output_format == _C]
+    if not made:
+        _refuse(given, C_OPTIONS, "is for writing C")
+    if len(made) > 1:
+        _refuse(given, ("prefix",), "is for one model: the symbols of two must differ")
+    if any(job.output == STANDARD or is_special(job.output) for job in made):
+        raise click.UsageError("C is several files: -o wants the name of a file")
 
 
 def _check_external(jobs: list[Job]) -> None:

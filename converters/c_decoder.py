@@ -1,0 +1,73 @@
+"""All that generated C must know of the decoder in dcformat/c: the only place that does.
+
+Sister: dcformat/c/dcf.h, from which the numbers are read
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from pathlib import Path
+
+from dcformat import decode
+from dcformat.decode import Opened, Record
+from dcformat.ids import Coder, Layout, ValuesId
+
+FOLDER = Path(decode.__file__).parent / "c"
+_CODE_HEADER = 56  #: DCF_CODE_HEADER
+
+
+@cache
+def abi() -> int:
+    """Return the number that generated code and decoder must share."""
+    found = re.search(r"^#define DCF_ABI (\d+)", (FOLDER / "dcf.h").read_text(), re.MULTILINE)
+    return int(found[1]) if found else 0
+
+
+def includes(opened: Opened, header_name: str) -> list[str]:
+    """Return the lines by which a header takes in dcf.h, and refuses one that does not fit."""
+    lines = ['#include "dcf.h"']
+    if not abi():
+        return lines
+    again = f"another version of dcf.h than {header_name} was made for"
+    lines += ["", f"#if DCF_ABI != {abi()}", f'#error "{again}: run dcconvert again"', "#endif"]
+    for name, used in features(opened).items():
+        if used:
+            switch = f"DCF_WITH_{name}"
+            lines += [f"#if !{switch}", f'#error "this model needs {switch}=1"', "#endif"]
+    return lines
+
+
+def features(opened: Opened) -> dict[str, bool]:
+    """Return which of the decoder's switches (DCF_WITH_…) a file needs."""
+    heads = [record.head for record in opened.records if record.head.tied is None]
+    plans = [record.plan for record in opened.records if record.plan]
+    return {
+        "GAP": any(h.layout == Layout.GAP for h in heads),
+        "RUN": any(h.layout == Layout.RUN for h in heads),
+        "PACKED": any(h.coder == Coder.PACKED for h in heads),
+        "HUFFMAN": any(h.coder == Coder.HUFFMAN for h in heads),
+        "FIXED": any(h.values == ValuesId.FIXED for h in heads),
+        "AFFINE": any(h.values == ValuesId.AFFINE for h in heads),
+        "CODEBOOK": any(h.values == ValuesId.CODEBOOK for h in heads),
+        "SYMBOLS": any(plan.width > 1 for plan in plans),
+        "BLOCKS": any(h.blocks is not None for h in heads),
+        "TIED": len(heads) < len(opened.records),
+        "PERMUTED": any(h.order for h in heads),
+    }
+
+
+def table_sizes(opened: Opened, record: Record) -> tuple[int, int]:
+    """Return how many Huffman tables a tensor has, and the symbols of the longest."""
+    longest = max((opened.table_entries[i][2] + 1 for i in record.tables), default=0)
+    return len(record.tables), longest
+
+
+def scratch_bytes(tables: int, symbols: int) -> int:
+    """Return the value of `scratch(tables, symbols)`."""
+    return tables * (_CODE_HEADER + symbols + 3) + 3 if tables else 0
+
+
+def scratch(tables: int, symbols: int) -> str:
+    """Return an expression for the workspace of a tensor, for `#if` too."""
+    return f"DCF_WORKSPACE_BYTES({tables}, {symbols})" if tables else "0U"
