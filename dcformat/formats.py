@@ -102,8 +102,8 @@ def _pick(verb: str, path: Path, format: str | None, kind: type[Kind]) -> Kind:
         converter = entry.load()
         if isinstance(converter, kind) and name.endswith(converter.suffixes):
             return converter
-    named = f"*{path.suffix.lower()}" if path.suffix else path.name.lower()
+    shown = f"*{path.suffix.lower()}" if path.suffix else path.name.lower()
     raise ConvertError(
-        f"no converter can {verb} files named {named}; can {verb}: {', '.join(names)}",
+        f"no converter can {verb} files named {shown}; can {verb}: {', '.join(names)}",
         place=str(path),
     )
