@@ -22,7 +22,7 @@ FLAGS = ["-std=c99", "-ffreestanding", "-ffunction-sections", "-fdata-sections",
 SECONDS = 120  #: until a program on an emulated machine is taken for one that hangs
 
 
-class Missing(Exception):
+class MissingToolError(Exception):
     """A tool is not on this machine, or one that is there cannot do what is needed."""
 
 
@@ -38,7 +38,7 @@ class Target:
     ram: tuple[int, int]
 
     def tool(self, name: str) -> str:
-        """Return a program of the compiler's set, or raise Missing."""
+        """Return a program of the compiler's set, or raise MissingToolError."""
         return need(self.tools + name)
 
 
@@ -71,10 +71,10 @@ TARGETS = {
 
 
 def need(tool: str) -> str:
-    """Return the path of a program, or raise Missing."""
+    """Return the path of a program, or raise MissingToolError."""
     path = shutil.which(tool)
     if path is None:
-        raise Missing(f"no {tool} on this machine")
+        raise MissingToolError(f"no {tool} on this machine")
     return path
 
 
@@ -145,24 +145,38 @@ SECTIONS {{
 """
 
 
-def link(target: Target, objects: Sequence[Path], out: Path, flags: Sequence[str] = ()) -> Path:
+def link(
+    target: Target,
+    objects: Sequence[Path],
+    out: Path,
+    flags: Sequence[str] = (),
+    end: Sequence[str] = (),
+) -> Path:
     """Link a program for the board, with nothing but libgcc."""
     script = out.with_suffix(".ld")
     script.write_text(linker_script(target))
     call(
         target.tool("gcc"), *target.flags, "-nostdlib", "-nostartfiles", f"-T{script}",
-        "-Wl,--gc-sections", *flags, *objects, "-lgcc", "-o", out,
+        "-Wl,--gc-sections", *flags, *objects, *end, "-lgcc", "-o", out,
     )  # fmt: skip
     return out
 
 
 def program(
-    target: Target, main: Path, data: bytes, folder: Path, flags: Sequence[str] = ("-Os",)
+    target: Target,
+    main: str,
+    data: bytes,
+    folder: Path,
+    flags: Sequence[str] = ("-Os",),
+    foreign: Sequence[Path] = (),
+    libraries: Sequence[str] = (),
 ) -> Path:
-    """Build the core and a test program of `main` with a file inside."""
-    sources = [*core_sources(), BOARD / "board.c", main]
+    """Build the core and a test program with `data` inside, and foreign sources as they are."""
+    sources = [*core_sources(), BOARD / "board.c", BOARD / main]
     objects = compile_all(target, sources, folder, flags)
-    return link(target, [*objects, blob_object(target, data, folder)], folder / "program.elf")
+    objects += compile_all(target, foreign, folder / "foreign", [*flags, "-w"])
+    objects.append(blob_object(target, data, folder))
+    return link(target, objects, folder / "program.elf", end=libraries)
 
 
 def emulate(target: Target, elf: Path, more: Sequence[str] = ()) -> list[list[str]]:

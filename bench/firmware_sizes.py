@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from firmware_build import TARGETS, Missing, Target, call, compile_all, core_sources, link
+from firmware_build import TARGETS, MissingToolError, Target, call, compile_all, core_sources, link
 from firmware_stack import read_listing, worst
 from show import Cell, Table, json_of, text_of
 
@@ -141,7 +141,7 @@ def main() -> None:
     try:
         with tempfile.TemporaryDirectory() as folder:
             measured = table(Path(folder))
-    except Missing as missing:
+    except MissingToolError as missing:
         raise SystemExit(f"not measured: {missing}") from None
     print(json_of([measured]) if wishes.json else text_of(measured))
 

@@ -21,7 +21,7 @@ JUMPS = {"j", "tail"}
 MOVES = {"add", "add.w", "addw", "addi", "sub", "sub.w", "subw", "mov", "mov.w", "mv"}
 
 
-class UnknownStack(Exception):
+class UnknownStackError(Exception):
     """Code whose stack has no bound that can be read from it."""
 
 
@@ -90,10 +90,10 @@ def _deepest(
     functions: Mapping[str, Function], name: str, above: tuple[str, ...]
 ) -> tuple[int, list[str]]:
     if name in above:
-        raise UnknownStack(f"recursion: {' '.join((*above, name))}")
+        raise UnknownStackError(f"recursion: {' '.join((*above, name))}")
     function = functions[name]
     if function.unknown:
-        raise UnknownStack(f"{name}: {function.unknown}")
+        raise UnknownStackError(f"{name}: {function.unknown}")
     here = (*above, name)
     inner = [_deepest(functions, called, here) for called in sorted(function.calls)]
     found = [(function.frame, [name])]
