@@ -71,9 +71,9 @@ def measured(
 
 def unpacked(symbols: U8, folder: Path) -> list[Cell]:
     """Measure 4-bit numbers, two a byte, each looked up among 16 levels."""
-    symbols = symbols & 15
-    packed = (symbols[::2] | symbols[1::2] << 4).astype(np.uint8).tobytes()
-    return measured("peer_unpack.c", packed, symbols, folder)
+    numbers = (symbols & 15).astype(np.uint8)
+    packed = (numbers[::2] | numbers[1::2] << 4).astype(np.uint8).tobytes()
+    return measured("peer_unpack.c", packed, numbers, folder)
 
 
 def heatshrink(symbols: U8, package: Path, folder: Path) -> list[Cell]:

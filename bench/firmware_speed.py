@@ -59,7 +59,7 @@ class Case:
     def symbols(self) -> U8:
         """Return the symbols from 0 on, as the peers get them."""
         symbols = self.tensor.symbols.reshape(-1).astype(np.int64)
-        return (symbols - symbols.min()).astype(np.uint8)
+        return np.asarray(symbols - symbols.min(), np.uint8)
 
 
 def layer_of(folder: Path) -> Layer:
