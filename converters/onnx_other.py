@@ -34,7 +34,7 @@ _OTHERS = (
         "a TensorFlow graph (.pb): export it with tf2onnx",
     ),
     (rb"GGUF", "a GGUF file, which has weights but no graph"),
-    (rb".{7}\x00\{", "a safetensors file, which has weights but no graph"),
+    (rb".{7}\x00\{", "a safetensors file (.safetensors): weights without a graph"),
     (rb"\x89DCF\r\n", "a .dcf file"),
     (rb"version https://git-lfs", "a pointer of Git LFS: fetch the file itself (git lfs pull)"),
     (rb"<(!DOCTYPE|html|\?xml)", "a web page: fetch the file itself"),

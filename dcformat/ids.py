@@ -149,6 +149,7 @@ class Meta(IntEnum):
     RECIPE = 4
     LIBZSTD = 5
     CONTENT_ID = 6
+    SOURCE_METADATA = 7
 
 
 class GraphFormat(IntEnum):

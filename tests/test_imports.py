@@ -57,6 +57,7 @@ FOREIGN = {
     "onnx": ("converters.*onnx*",),
     "google": ("converters.*onnx*",),
     "onnxruntime": ("tools.*",),
+    "safetensors": ("converters.read_safetensors",),
     "click": ("tools.*",),
     "rich": ("tools.*",),
 }

@@ -34,7 +34,7 @@ def test_one_version_is_told_everywhere() -> None:
 def test_the_installed_package_asks_for_these_packages_and_no_framework() -> None:
     base = [line for line in requires("dcformat") or () if "extra ==" not in line]
     names = {re.split(r"[^A-Za-z0-9_-]", line)[0].lower() for line in base}
-    assert names == {"numpy", "zstandard", "onnx", "click", "rich", "tomli"}
+    assert names == {"numpy", "zstandard", "onnx", "safetensors", "click", "rich", "tomli"}
 
 
 def test_onnxruntime_is_the_extra_called_run() -> None:

@@ -80,7 +80,8 @@ def valid_files() -> Iterator[tuple[str, bytes]]:
     tied = CodedTensor("tied", tensors[0].dtype, tensors[0].symbols, tensors[0].values)
     graph = Graph(1, b"\0\0\0\0" + b"not a real graph " * 20)
     layer = LayerFormat("conv1", "affine_axis", "scalar", 7, 8, 9, 8, 12, 32, 5, 8, 1)
-    everything = CodedModel((*tensors, tied), graph, (layer,), {Meta.LICENCE: b"CC0-1.0"})
+    texts = {Meta.LICENCE: b"CC0-1.0", Meta.SOURCE_METADATA: b'{"format":"pt"}'}
+    everything = CodedModel((*tensors, tied), graph, (layer,), texts)
     names = tuple(
         CodedTensor(name, t.dtype, t.symbols, t.values)
         for name, t in zip(HOSTILE, tensors, strict=False)
