@@ -13,7 +13,7 @@ from __future__ import annotations
 
 # Not one by one when asked for: a module that loads later would replace the function of its name
 # (compress, expand, verify).
-from .api import compress, read, save, verify, write
+from .api import compress, from_torch, read, save, verify, write
 from .coded import CodedModel, CodedTensor, expand
 from .errors import ConvertError, CorruptError, DcfError, LimitError, UnsupportedError
 from .file import File, load
@@ -34,6 +34,7 @@ __all__ = [
     "UnsupportedError",
     "compress",
     "expand",
+    "from_torch",
     "load",
     "read",
     "save",

@@ -48,6 +48,25 @@ def read(path: str | Path, format: str | None = None) -> Model:
     return model
 
 
+def from_torch(
+    module: Any,
+    example_inputs: Any,
+    *,
+    kwargs: dict[str, Any] | None = None,
+    dynamic_shapes: Any = None,
+    opset: int | None = None,
+) -> Model:
+    """Take a torch.nn.Module, as it is in memory, with an ONNX graph that PyTorch makes of it.
+
+    `example_inputs` is what the module is called with: a tensor or a tuple; `kwargs` and
+    `dynamic_shapes` are those of torch.onnx.export, `opset` the ONNX version. Dropout and norms are
+    as in evaluation; the module stays as it was. Names and bits of parameters are the module's.
+    Raises ConvertError with the exporter's reason. Needs PyTorch: pip install 'dcformat[torch]'.
+    """
+    options = {"kwargs": kwargs, "dynamic_shapes": dynamic_shapes, "opset": opset}
+    return formats.taker_for("torch")(module, example_inputs, **options)
+
+
 def write(
     model: Model | CodedModel, path: str | Path, format: str | None = None, **options: Any
 ) -> Made:

@@ -1,7 +1,8 @@
 """Readers and writers of foreign formats, found by entry point.
 
 A converter package declares objects in the group `dcformat.converters`; the names are
-`read-<format>` and `write-<format>`. Nothing is imported until a file of that kind is met.
+`read-<format>` and `write-<format>`, and `take-<framework>` for what takes a model out of a running
+program. Nothing is imported until a file of that kind is met.
 """
 
 from __future__ import annotations
@@ -86,6 +87,15 @@ def reader_for(path: Path, format: str | None = None) -> Reader:
 def writer_for(path: Path, format: str | None = None) -> Writer:
     """Return the writer named `format`, or the one for the suffix of `path`."""
     return _pick("write", path, format, Writer)
+
+
+def taker_for(framework: str) -> Callable[..., Model]:
+    """Return the function that takes a model out of a running program of `framework`."""
+    names = known("take")
+    if framework not in names:
+        raise ConvertError(f"no converter takes models of {framework}")
+    taker: Callable[..., Model] = names[framework].load()
+    return taker
 
 
 def _pick(verb: str, path: Path, format: str | None, kind: type[Kind]) -> Kind:

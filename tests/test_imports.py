@@ -56,8 +56,11 @@ FOREIGN = {
     "tomli": ("compress.recipe",),
     "onnx": ("converters.*onnx*",),
     "google": ("converters.*onnx*",),
+    "onnx_ir": ("converters.torch_export",),
     "onnxruntime": ("tools.*",),
     "safetensors": ("converters.read_safetensors",),
+    "onnxscript": ("converters.torch_export",),
+    "torch": ("converters.take_torch", "converters.torch_export"),
     "click": ("tools.*",),
     "rich": ("tools.*",),
 }
