@@ -20,7 +20,7 @@ setup(
             include_dirs=list(FOLDERS),
             depends=found("*.h"),
             define_macros=[("Py_LIMITED_API", "0x030A0000"), ("DCF_HOST", "1")],
-            extra_compile_args=["-std=c99", "-O3", "-ffp-contract=off"],
+            extra_compile_args=["-std=c99", "-O3", "-ffp-contract=off", "-fno-trapping-math"],
             py_limited_api=True,
             optional=True,
         )

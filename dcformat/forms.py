@@ -164,9 +164,10 @@ class Form:
         """Return the blocks of rows `start` to `stop` - 1, the first of which is block `first`."""
         planes, ends = self.stored.piece(start, stop, self.block_rows)
         if self.coder is Coder.PACKED:
-            return walk.write_packed(planes, ends, self.walk)
-        classes = None if self.classes is None else self.classes[first : first + len(ends)]
-        part = walk.write_huffman(planes, ends, self.walk, self.tables, classes)
+            part = walk.write_packed(planes, ends, self.walk)
+        else:
+            classes = None if self.classes is None else self.classes[first : first + len(ends)]
+            part = walk.write_huffman(planes, ends, self.walk, self.tables, classes)
         before = int(self.block_ends[first - 1]) if first else 0
         if len(part) != int(self.block_ends[first + len(ends) - 1]) - before:
             raise ConvertError("changed while it was written", place=self.stored.tensor.name)

@@ -107,7 +107,7 @@ def store(tensor: CodedTensor, kernel_order: bool) -> Stored:
         along = order[row_axes - 1] if row_axes else None
         cut = slice(start, stop)
         window = tuple(cut if i == along else slice(None) for i in range(rank))
-        return np.transpose(tensor.piece(window), order).reshape(-1)
+        return np.ascontiguousarray(np.transpose(tensor.piece(window), order)).reshape(-1)
 
     stored = Stored(tensor, order, row_axes, Plan(tensor.number_type(), (1,), 0, values), _none, 0)
     crc, extremes = _look(stored, symbols)

@@ -14,6 +14,7 @@
 /* NULL-terminated; the module's glue adds them to its own. */
 extern PyMethodDef dcf_kernel_methods[];
 extern PyMethodDef dcf_walk_methods[];
+extern PyMethodDef dcf_rounding_methods[];
 
 /* Running sums over the first i points: weights w, w x, w x^2. */
 typedef struct {

@@ -110,10 +110,10 @@ def compress_tensor(
     scratch = scratch or Scratch()
     away = Symbols(tensor, scratch)
     if method == "int8" and not settings.prune:
-        return away.coded(quantize_int8(away.reals, tensor.shape, axis, away.keep), order)
+        return away.coded(quantize_int8(away.floats, tensor.shape, axis, away.keep), order)
     weights = reals_of(tensor.data, tensor.dtype)
     kept = prune(weights, settings.prune) if settings.prune else weights
-    values = quantize_int8(lambda window: kept[window].copy(), tensor.shape, axis, away.keep)
+    values = quantize_int8(lambda window: kept[window], tensor.shape, axis, away.keep)
     scaled = away.coded(values, order)
     if method == "int8":
         return scaled

@@ -17,23 +17,20 @@ import numpy.typing as npt
 from dcformat.coded import F32, Affine
 from dcformat.ids import DType
 from dcformat.model import Window, windows
+from dcformat.rounding import I8, LARGEST, Floats, survey, to_int8
 
-from .reals import F64
-
-I8 = npt.NDArray[np.int8]
-
-LARGEST = 127
+F64 = npt.NDArray[np.float64]
 
 
 def quantize_int8(
-    read: Callable[[Window], F64],
+    read: Callable[[Window], Floats],
     shape: tuple[int, ...],
     axis: int | None,
     keep: Callable[[Window, I8], None],
 ) -> Affine:
     """Give int8 numbers to `keep`, window by window, and return their scales.
 
-    `read(window)` gives a copy of the weights in a window of a tensor of `shape`. Each is rounded
+    `read(window)` gives the weights in a window of a tensor of `shape`, all finite. Each is rounded
     to the nearest q * scale. The scale of output channel c (index of `axis`) is max|w_c| / 127 in
     float32, not below the smallest normal number, and 1 for a channel of zeros. One scale for the
     whole tensor is taken where `axis` is None, or where neither the layer's output error nor any
@@ -46,12 +43,12 @@ def quantize_int8(
     if axis is not None and _one_serves(read, shape, axis, peaks):
         axis, scales = None, whole
     for window in windows(shape):
-        keep(window, _round(read(window), _along(scales, window, len(shape), axis)))
+        keep(window, to_int8(read(window), _within(scales, window, axis), axis))
     return Affine(DType.INT8, scales, np.zeros(scales.shape, np.int32), axis)
 
 
 def _one_serves(
-    read: Callable[[Window], F64], shape: tuple[int, ...], axis: int, peaks: F64
+    read: Callable[[Window], Floats], shape: tuple[int, ...], axis: int, peaks: F64
 ) -> bool:
     """Tell whether no channel has a larger error with one scale for the whole tensor."""
     if not peaks.size:
@@ -63,15 +60,12 @@ def _one_serves(
     return all(_no_worse(read(window), window, axis, scales, whole) for window in cuts)
 
 
-def _peaks(read: Callable[[Window], F64], shape: tuple[int, ...], axis: int | None) -> F64:
+def _peaks(read: Callable[[Window], Floats], shape: tuple[int, ...], axis: int | None) -> F64:
     """Return max|w| over all axes but `axis`."""
-    others = tuple(i for i in range(len(shape)) if i != axis)
     peaks = np.zeros(() if axis is None else shape[axis])
     for window in windows(shape):
-        along = window[axis] if axis is not None and axis < len(window) else slice(None)
-        part = peaks[along] if axis is not None else peaks
-        weights = read(window)
-        np.maximum(part, np.abs(weights, out=weights).max(axis=others, initial=0.0), out=part)
+        part = peaks[_along(window, axis)] if axis is not None else peaks
+        np.maximum(part, survey(read(window), axis)[0], out=part)
     return peaks
 
 
@@ -82,30 +76,26 @@ def _scales(largest: F64) -> F32:
     return np.where(largest > 0, normal, np.float32(1))
 
 
-def _round(weights: F64, scale: F64) -> I8:
-    steps = weights / scale
-    np.rint(steps, out=steps)
-    return np.clip(steps, -LARGEST, LARGEST, out=steps).astype(np.int8)
-
-
-def _no_worse(weights: F64, window: Window, axis: int, scales: F32, whole: F32) -> bool:
+def _no_worse(weights: Floats, window: Window, axis: int, scales: F32, whole: F32) -> bool:
     """Tell whether no channel of the window has a larger squared error with the one scale."""
-    each = _errors(weights, _along(scales, window, weights.ndim, axis), axis)
-    one = _errors(weights, _along(whole, window, weights.ndim, None), axis)
+    each = _errors(weights, _within(scales, window, axis), axis, axis)
+    one = _errors(weights, _within(whole, window, None), None, axis)
     return bool(np.all(one <= each))
 
 
-def _errors(weights: F64, scale: F64, axis: int) -> F64:
-    """Return each channel's sum of squared errors."""
-    wrong = np.moveaxis(weights - _round(weights, scale) * scale, axis, 0)
-    flat = np.ascontiguousarray(wrong).reshape(wrong.shape[0], -1)
+def _errors(weights: Floats, scale: F64, along: int | None, axis: int) -> F64:
+    """Return each channel's sum of squared errors, with scales that lie `along` an axis."""
+    beside = [-1 if i == along else 1 for i in range(weights.ndim)]
+    wrong = weights - to_int8(weights, scale, along) * scale.reshape(beside)
+    flat = np.ascontiguousarray(np.moveaxis(wrong, axis, 0)).reshape(wrong.shape[axis], -1)
     return np.cumsum(flat * flat, axis=1)[:, -1]  # from left to right on every machine
 
 
-def _along(scale: F32, window: Window, rank: int, axis: int | None) -> F64:
-    """Return the scales of a window as float64, in a shape that broadcasts along `axis`."""
+def _within(scale: F32, window: Window, axis: int | None) -> F64:
+    """Return the scales of a window as float64."""
     real = scale.astype(np.float64)
-    if axis is None:
-        return real
-    along = window[axis] if axis < len(window) else slice(None)
-    return real[along].reshape([-1 if i == axis else 1 for i in range(rank)])
+    return real if axis is None else real[_along(window, axis)]
+
+
+def _along(window: Window, axis: int) -> slice:
+    return window[axis] if axis < len(window) else slice(None)

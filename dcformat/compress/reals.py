@@ -10,11 +10,17 @@ import numpy.typing as npt
 
 from dcformat.ids import NUMPY, DType
 from dcformat.model import Array
+from dcformat.rounding import Floats
 
 F64 = npt.NDArray[np.float64]
 
 #: Types that can be quantized.
 REALS = frozenset({DType.FLOAT, DType.FLOAT16, DType.BFLOAT16, DType.DOUBLE})
+
+
+def floats_of(data: Array, dtype: DType) -> Floats:
+    """Return elements of one of REALS in float32 or float64, exactly, unchanged if they can be."""
+    return np.asarray(data, np.float32) if dtype is DType.FLOAT else reals_of(data, dtype)
 
 
 def reals_of(data: Array, dtype: DType) -> F64:

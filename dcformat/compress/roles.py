@@ -11,9 +11,10 @@ import numpy as np
 
 from dcformat.ids import WIDTH, DType
 from dcformat.model import Tensor, Use, windows
+from dcformat.rounding import survey
 
 from .exact import count_distinct
-from .reals import REALS, reals_of
+from .reals import REALS, floats_of
 from .recipe import Settings
 
 #: A weight tensor with at least this share of zeros was pruned by someone who meant it.
@@ -86,10 +87,8 @@ def _look(tensor: Tensor) -> tuple[bool, float, int]:
     """Tell whether all elements are finite; return the largest magnitude and the zeros."""
     largest, zeros = 0.0, 0
     for window in windows(tensor.shape):
-        reals = reals_of(tensor.piece(window), tensor.dtype)
-        peak = float(np.abs(reals).max(initial=0.0))
-        if not np.isfinite(peak):  # of NaN too
-            return False, peak, 0
-        largest = max(largest, peak)
-        zeros += reals.size - int(np.count_nonzero(reals))
+        peak, none = survey(floats_of(tensor.piece(window), tensor.dtype), None)
+        if not np.isfinite(peak):
+            return False, float(peak), 0
+        largest, zeros = max(largest, float(peak)), zeros + none
     return True, largest, zeros

@@ -13,9 +13,10 @@ import numpy.typing as npt
 
 from dcformat.coded import CodedTensor, LazyCoded, Values
 from dcformat.model import Array, LazyTensor, Tensor, Window
+from dcformat.rounding import Floats
 from dcformat.scratch import Scratch
 
-from .reals import F64, reals_of
+from .reals import floats_of
 
 Bytes = npt.NDArray[np.int8] | npt.NDArray[np.uint8]
 
@@ -31,9 +32,9 @@ class Symbols:
         self.array: Array = np.zeros(() if lazy else tensor.shape, self.kind)
         self.place = scratch.reserve(tensor.size) if lazy else 0
 
-    def reals(self, window: Window) -> F64:
-        """Return a copy of the tensor's elements in a window, as float64."""
-        return np.array(reals_of(self.tensor.piece(window), self.tensor.dtype))
+    def floats(self, window: Window) -> Floats:
+        """Return the tensor's elements in a window."""
+        return floats_of(self.tensor.piece(window), self.tensor.dtype)
 
     def keep(self, window: Window, symbols: Bytes) -> None:
         """Keep the symbols of a window; windows come in row-major order."""
