@@ -162,7 +162,7 @@ def _check_metadata(file: File) -> Check:
 
 def _check_graph(file: File) -> Check:
     if file.graph is None:
-        return passed("graph", "left out")
+        return passed("graph", "none")
     holes, skeleton = decode_graph(file.graph.data, len(file.opened.records))
     return passed("graph", f"{len(holes)} tensors belong into {len(skeleton):,} B")
 

@@ -62,7 +62,8 @@ def check_source(
     if file.graph is not None:
         checks += _check_rebuilt(file, path, pairs, outputs)
     elif outputs:
-        checks.append(skipped("outputs", "the graph was left out"))
+        reason = "the graph was left out" if model.graph else "the source has no graph"
+        checks.append(skipped("outputs", reason))
     return checks, largest
 
 
@@ -197,7 +198,7 @@ def _check_graph(file: File, model: Model) -> Check:
     if file.graph is None and model.graph is None:
         return skipped("same graph", "the source has none")
     if file.graph is None:
-        return skipped("same graph", "it was left out of the file")
+        return skipped("same graph", "it was left out" if model.graph else "the source has none")
     if file.graph != model.graph:
         return failed("same graph", "what stayed in the graph is not what the source has")
     return passed("same graph", f"{len(file.graph.data):,} B equal")

@@ -1,0 +1,148 @@
+"""Parameters and buffers of a TorchScript archive, named as its state_dict() names them.
+
+`data.pkl` holds objects of classes `__torch__...`, whose state is a dict of attributes. Which of
+them are parameters and buffers stands in the classes' source, which is never run; two of its lines
+are read:
+
+    class Conv1d(Module):
+      __parameters__ = ["weight", "bias", ]
+      __buffers__ = []
+
+The class `__torch__.a.b.Conv1d` is in `code/__torch__/a/b.py`. The order is that of state_dict():
+of each module its parameters, its buffers, then the modules in it. Other attributes are left out.
+Tensors of `constants.pkl` belong to the code: they are left out too, but where there are no
+parameters at all, as after torch.jit.freeze, which makes constants of them: there they are the
+model, as the code calls them, `CONSTANTS.c0` and so on.
+
+Sister: converters/read_torch.py
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from dcformat.errors import ConvertError
+from dcformat.ids import MAX_TENSORS
+
+from .torch_names import Named, count_tensors
+from .torch_pickle import kind
+from .torch_values import Script, Table, Unreadable, Value, View
+from .weights import check_name, shown
+
+_MAX_DEPTH = 256
+_TEXT = re.compile(r'"((?:[^"\\]|\\.)*)"')
+_LIST = re.compile(r"  __(parameters|buffers)__ = \[(.*)\]\Z")
+
+
+@dataclass(frozen=True)
+class Class:
+    """What a class's source says; `module` is False of classes that are no modules."""
+
+    module: bool
+    parameters: tuple[str, ...] = ()
+    buffers: tuple[str, ...] = ()
+
+
+@dataclass
+class Classes:
+    """Classes by name, read from their files when they are met; `source` gives a file's text."""
+
+    source: Callable[[str], str]
+
+    def __post_init__(self) -> None:
+        self._files: dict[str, dict[str, Class]] = {}
+
+    def __getitem__(self, name: str) -> Class:
+        module, _, short = name.rpartition(".")
+        if module not in self._files:
+            self._files[module] = classes_in(self.source(f"code/{module.replace('.', '/')}.py"))
+        if short not in self._files[module]:
+            raise ConvertError(f"the archive has no class {shown(name)}")
+        return self._files[module][short]
+
+
+def classes_in(text: str) -> dict[str, Class]:
+    """Return the classes that a source file declares."""
+    found: dict[str, Class] = {}
+    name = ""
+    for line in text.split("\n"):
+        head = re.match(r"class (\w+)(\(Module\))?", line)
+        if head:
+            name = head[1]
+            found[name] = Class(head[2] is not None)
+        declared = _LIST.match(line)
+        if declared and name:
+            names = tuple(_plain(item) for item in _TEXT.findall(declared[2]))
+            found[name] = Class(**{**vars(found[name]), declared[1]: names})
+    return found
+
+
+def _plain(text: str) -> str:
+    if "\\" in text:
+        raise ConvertError(f"an attribute's name with an escape: {shown(text)}")
+    return text
+
+
+def parameters(root: Value, classes: Classes) -> tuple[list[Named], list[str]]:
+    """Return what state_dict() would: tensors by name; and names of other tensors, left out."""
+    if not isinstance(root, Script):
+        raise ConvertError(f"it holds {kind(root)}, not a module")
+    named: dict[str, View | Unreadable] = {}
+    others: list[str] = []
+    left: list[tuple[str, Script, int]] = [("", root, 0)]
+    for _ in range(MAX_TENSORS):
+        if not left:
+            return list(named.items()), others
+        prefix, module, depth = left.pop()
+        if depth == _MAX_DEPTH:
+            raise ConvertError(f"modules are nested more than {_MAX_DEPTH} deep, or in themselves")
+        state, declared = _state(prefix, module), classes[module.of]
+        for name, value in _tensors(prefix, state, declared):
+            named[check_name(name)] = value
+        others += _others(prefix, state, declared)
+        inner = _modules(prefix, state, classes, depth + 1)
+        left += list(inner)[::-1]
+    raise ConvertError(f"it has more than {MAX_TENSORS} modules")
+
+
+def _state(prefix: str, module: Script) -> dict[str, Value]:
+    """Return the attributes of a module by name."""
+    if not isinstance(module.state, Table):
+        raise ConvertError(f"module {shown(prefix)} of {shown(module.of)} saves a state of its own")
+    state: dict[str, Value] = {}
+    for key, value in module.state.items:
+        if not isinstance(key, str) or key in state:
+            raise ConvertError(f"attributes of module {shown(prefix)} that are named wrongly")
+        state[key] = value
+    return state
+
+
+def _tensors(prefix: str, state: dict[str, Value], declared: Class) -> Iterator[Named]:
+    for names in (declared.parameters, declared.buffers):
+        for key in sorted(set(names) & set(state), key=list(state).index):
+            value = state[key]
+            if isinstance(value, (View, Unreadable)):
+                yield f"{prefix}{key}", value
+            elif value is not None:
+                raise ConvertError(f"parameter {shown(prefix + key)} is {kind(value)}, no tensor")
+
+
+def _others(prefix: str, state: dict[str, Value], declared: Class) -> Iterator[str]:
+    """Yield the names of attributes with tensors that are no parameters; refuse packed ones."""
+    for key, value in state.items():
+        if isinstance(value, Script):
+            if ".torch.classes." in value.of:
+                what = f"{prefix}{key} has its weights packed in {value.of}"
+                raise ConvertError(f"{what}: save the model before it is converted or quantized")
+        elif key not in declared.parameters + declared.buffers and count_tensors(value):
+            yield f"{prefix}{key}"
+
+
+def _modules(
+    prefix: str, state: dict[str, Value], classes: Classes, depth: int
+) -> Iterator[tuple[str, Script, int]]:
+    for key, value in state.items():
+        if isinstance(value, Script) and classes[value.of].module:
+            yield f"{prefix}{key}.", value, depth
