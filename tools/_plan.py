@@ -108,17 +108,14 @@ def _kind(verb: str, path: str) -> str:
         return DCF
     if verb == "write":
         return formats.writer_for(Path(path)).format
-    try:
-        return formats.reader_for(Path(path)).format
-    except ConvertError:
-        if _starts_with_magic(path):
-            raise ConvertError(
-                "this is a .dcf file by another name: use --from dcf", place=path
-            ) from None
-        raise
+    if _starts_with_magic(path):
+        raise ConvertError("this is a .dcf file by another name: use --from dcf", place=path)
+    return formats.reader_for(Path(path)).format
 
 
 def _starts_with_magic(path: str) -> bool:
+    if not Path(path).is_file():  # a pipe can be read only once
+        return False
     try:
         with Path(path).open("rb") as stream:
             return stream.read(len(MAGIC)) == MAGIC
