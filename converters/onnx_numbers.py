@@ -41,15 +41,18 @@ def payload(tensor: Tensor, field: int) -> Iterator[bytes]:
     """
     rest = np.empty(0, NUMPY[tensor.dtype])
     share = max(1, 8 // BITS[tensor.dtype])  # elements that end with a byte
-    for window in windows(tensor.shape):
-        flat = _flat(tensor, window)
-        if rest.size:
-            flat = np.concatenate([rest, flat])
+    for piece in flat_pieces(tensor):
+        flat = np.concatenate([rest, piece]) if rest.size else piece
         whole = flat.size - flat.size % share
         rest = flat[whole:]
         yield encode(field, tensor.dtype, flat[:whole])
     if rest.size:
         yield encode(field, tensor.dtype, rest)
+
+
+def flat_pieces(tensor: Tensor) -> Iterator[Array]:
+    """Yield the elements of `tensor` in row-major order, some at a time, as NUMPY[dtype]."""
+    return (_flat(tensor, window) for window in windows(tensor.shape))
 
 
 def _flat(tensor: Tensor, window: Window) -> Array:

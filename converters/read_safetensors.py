@@ -32,10 +32,9 @@ from .onnx_files import Stored, look_at, read_at
 from .onnx_lazy import Packed
 from .onnx_other import explain
 from .safetensors_types import DTYPES, LENGTH_BYTES, MAX_HEADER, METADATA
-from .strict_json import count, parse
+from .strict_json import MAX_TEXTS, count, parse
 from .weights import Keeper, check_dims, check_name, shown
 
-_MAX_TEXTS = 1 << 16  # entries of the metadata
 _MAX_METADATA = 1 << 23  # bytes of them as JSON; a .dcf has twice as many for all that it says
 _CHUNK = 1 << 20
 
@@ -151,7 +150,7 @@ def _check_counts(header: bytes) -> None:
     tensors = found.objects
     if tensors > MAX_TENSORS + 2:
         raise ConvertError(f"more than {MAX_TENSORS} tensors")
-    if found.lists > 2 * tensors or found.commas > 16 * tensors + _MAX_TEXTS:
+    if found.lists > 2 * tensors or found.commas > 16 * tensors + MAX_TEXTS:
         raise ConvertError("it says more than types, shapes and offsets")
 
 

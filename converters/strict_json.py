@@ -16,6 +16,8 @@ from dcformat.errors import ConvertError
 
 from .weights import shown
 
+MAX_TEXTS = 1 << 16  #: entries of what a file says of itself
+
 
 @dataclass(frozen=True)
 class Counts:
@@ -65,3 +67,18 @@ def _refuse_constant(word: str) -> Any:
 
 def _first_line(error: Exception) -> str:
     return str(error).split("\n", 1)[0]
+
+
+def parse_texts(text: bytes) -> dict[str, str]:
+    """Return the strings of an object that holds nothing else, in its order."""
+    found = count(text)
+    if found.objects > 1 or found.lists or found.commas > MAX_TEXTS:
+        raise ConvertError(f"not an object of at most {MAX_TEXTS} strings")
+    said = parse(text)
+    if not isinstance(said, dict) or not all(isinstance(value, str) for value in said.values()):
+        raise ConvertError("not an object of strings")
+    try:
+        "".join([*said, *said.values()]).encode()
+    except UnicodeEncodeError:
+        raise ConvertError("not UTF-8") from None
+    return said

@@ -12,7 +12,7 @@ from math import prod
 
 from dcformat.errors import ConvertError
 from dcformat.ids import MAX_ELEMENTS, MAX_NAME_BYTES, MAX_RANK, DType
-from dcformat.model import LazyTensor, Tensor
+from dcformat.model import LazyTensor, Model, Tensor
 
 from .onnx_data import stored_bytes
 from .onnx_lazy import Reading, Region, read
@@ -69,3 +69,17 @@ def check_name(name: str) -> str:
 def shown(name: str) -> str:
     """Return a name as it stands in errors: quoted, and not for ever."""
     return repr(name if len(name) <= _SHOWN else name[: _SHOWN - 3] + "...")
+
+
+def without_graph(model: Model) -> tuple[str, ...]:
+    """Say that a file of weights has no graph, where the model has one."""
+    return ("the graph is left out: the file holds weights only",) if model.graph else ()
+
+
+def without_ties(model: Model) -> tuple[str, ...]:
+    """Say that tied tensors are written in full, where there are any."""
+    if not model.ties:
+        return ()
+    name, first = next(iter(model.ties.items()))
+    more = f" and {len(model.ties) - 1} more" if len(model.ties) > 1 else ""
+    return (f"equal tensors are written again: {shown(name)} (as {shown(first)}){more}",)

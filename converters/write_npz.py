@@ -28,6 +28,9 @@ from dcformat.formats import Writer
 from dcformat.ids import NUMPY
 from dcformat.model import Model, Tensor
 
+from .onnx_numbers import flat_pieces
+from .weights import without_graph
+
 _PART = 240  # bytes; file systems take 255, and .npy is to follow
 _MAX_MEMBER = 65000  # a zip member's name has a length of 16 bits
 _UNSAFE = re.compile(r'[%/\\:*?"<>|\x00-\x1f\x7f-\x9f\ud800-\udfff]|(?:^|(?<=\.))\.|[. ]\Z')
@@ -64,7 +67,7 @@ _UNSAFE_ENDS = re.compile(r"^\.|[. ]\Z")
 
 
 def write(model: Model, path: Path) -> None:
-    """Write the tensors of `model`; the graph is left out.
+    """Write the tensors of `model`, each in pieces; the graph is left out.
 
     Raises ConvertError where a name is too long for a zip member or the file cannot be written.
     """
@@ -80,9 +83,13 @@ def _add(archive: zipfile.ZipFile, tensor: Tensor, path: str) -> None:
     info = zipfile.ZipInfo(f"{key}.npy", _EPOCH)
     info.create_system = 3  # as on Unix, wherever this runs
     info.external_attr = 0o644 << 16  # a plain file anyone may read
-    data = np.ascontiguousarray(tensor.data, dtype=NUMPY[tensor.dtype]).reshape(tensor.shape)
-    with archive.open(info, "w", force_zip64=data.nbytes >= 1 << 30) as member:
-        np.lib.format.write_array(member, data, version=(1, 0), allow_pickle=False)
+    kind = np.dtype(NUMPY[tensor.dtype])
+    large = tensor.size * kind.itemsize >= 1 << 30
+    with archive.open(info, "w", force_zip64=large) as member:
+        said = {"descr": kind.str, "fortran_order": False, "shape": tensor.shape}
+        np.lib.format.write_array_header_1_0(member, said)
+        for piece in flat_pieces(tensor):
+            member.write(piece.data)
 
 
-WRITER = Writer("npz", (".npz",), write)
+WRITER = Writer("npz", (".npz",), write, remarks=without_graph)

@@ -71,7 +71,7 @@ FOREIGN = {
     "onnxruntime": ("tools.*",),
     "safetensors": ("converters.read_safetensors",),
     "onnxscript": ("converters.torch_export",),
-    "torch": ("converters.take_torch", "converters.torch_export"),
+    "torch": ("converters.take_torch", "converters.torch_export", "converters.write_torch"),
     "click": ("tools.*",),
     "rich": ("tools.*",),
 }

@@ -98,7 +98,8 @@ def _job(
         made = output_format or _kind("write", output)
     if folder:
         stem = "stdin" if source == STANDARD else Path(source).stem
-        output = str(Path(output) / f"{stem}.{made}")
+        suffix = f".{DCF}" if made == DCF else formats.writer_for(Path(source), made).suffixes[0]
+        output = str(Path(output) / f"{stem}{suffix}")
     return Job(source, output, kind, made, folder)
 
 
