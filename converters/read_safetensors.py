@@ -126,12 +126,11 @@ def _checked(path: Path, header: bytes) -> tuple[list[_Entry], bytes]:
     try:
         with safe_open(path, framework="np") as opened:
             entries = [_entry(opened, name) for name in opened.offset_keys()]
-            metadata = _metadata(opened.metadata())
     except SafetensorError as error:
         raise ConvertError(_unknown_type(said) or f"not valid: {_reason(error)}") from error
     except OSError as error:
         raise ConvertError(f"cannot read: {error.strerror or error}") from error
-    return _in_order(entries), metadata
+    return _in_order(entries), _metadata(said.get(METADATA))
 
 
 def _in_order(entries: list[_Entry]) -> list[_Entry]:
@@ -180,10 +179,10 @@ def _reason(error: Exception) -> str:
 
 
 def _metadata(texts: dict[str, str] | None) -> bytes:
-    """Return the header's texts as JSON, keys sorted; empty where there are none."""
+    """Return the header's texts as JSON, in their order; empty where there are none."""
     if not texts:
         return b""
-    written = json.dumps(texts, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()
+    written = json.dumps(texts, ensure_ascii=False, separators=(",", ":")).encode()
     if len(written) > _MAX_METADATA:
         raise ConvertError(f"{len(written)} bytes of metadata, more than {_MAX_METADATA}")
     return written

@@ -157,11 +157,10 @@ def _check_names(weight_map: Mapping[str, str], models: Mapping[str, Model]) -> 
 
 def _metadata(models: Mapping[str, Model]) -> tuple[dict[Meta, bytes], tuple[str, ...]]:
     """Return what all shards say of themselves, where that is the same, and a note elsewhere."""
-    said = {model.metadata.get(Meta.SOURCE_METADATA, b"") for model in models.values()}
-    if len(said) > 1:
+    said = [model.metadata.get(Meta.SOURCE_METADATA, b"{}") for model in models.values()]
+    if any(parse(text) != parse(said[0]) for text in said):  # which may be in another order
         return {}, ("the metadata of the shards are not all the same: left out",)
-    text = next(iter(said), b"")
-    return {Meta.SOURCE_METADATA: text} if text else {}, ()
+    return {Meta.SOURCE_METADATA: said[0]} if set(said) - {b"{}"} else {}, ()
 
 
 def _notes(models: Mapping[str, Model]) -> Iterator[str]:

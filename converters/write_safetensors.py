@@ -111,12 +111,12 @@ def _check(tensor: Tensor, names: set[str]) -> None:
 
 
 def _metadata(model: Model) -> str:
-    """Return what the source said of itself as JSON, keys sorted; a .dcf says what it likes."""
+    """Return what the source said of itself as JSON; a .dcf says what it likes."""
     try:
         texts = parse_texts(model.metadata.get(Meta.SOURCE_METADATA, b"{}"))
     except ConvertError as error:
         raise ConvertError(f"SOURCE_METADATA cannot be written: {error.message}") from error
-    return _json(dict(sorted(texts.items()))) if texts else ""
+    return _json(texts) if texts else ""
 
 
 WRITER = Writer("safetensors", (".safetensors",), write, remarks=remarks)

@@ -72,6 +72,16 @@ def test_another_total_size_is_reported(tmp_path: Path, stated: Any) -> None:
     assert model.notes == (f"the index states a total_size of {stated}, its tensors have 8 bytes",)
 
 
+def test_the_order_of_what_shards_say_does_not_matter(tmp_path: Path) -> None:
+    data = [
+        file_of({name: ("U8", [1], b"\1")}, said)
+        for name, said in (("a", {"x": "1", "y": "2"}), ("b", {"y": "2", "x": "1"}))
+    ]
+    shards = dict(zip(("1.safetensors", "2.safetensors"), data, strict=True))
+    path = sharded(tmp_path, shards, {"a": "1.safetensors", "b": "2.safetensors"})
+    assert dcformat.read(path).metadata == {Meta.SOURCE_METADATA: b'{"x":"1","y":"2"}'}
+
+
 def test_shards_that_say_different_things_of_themselves_are_reported(tmp_path: Path) -> None:
     other = file_of({"c": ("BF16", [1], b"\1\2")}, {"format": "tf"})
     model = dcformat.read(sharded(tmp_path, {**SHARDS, "m-2.safetensors": other}, MAP))
