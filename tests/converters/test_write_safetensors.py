@@ -153,7 +153,7 @@ def test_a_header_above_the_limit_is_refused(tmp_path: Path, monkeypatch: Any) -
     monkeypatch.setattr(write_safetensors, "MAX_HEADER", 64)
     written(tmp_path, Model((tensor("a", DType.INT8, (3,)),)))
     with pytest.raises(ConvertError, match="its header would have 72 bytes; readers take 64"):
-        written(tmp_path, Model((tensor("a" * 12, DType.INT8, (3,)),)))
+        written(tmp_path, Model((tensor("a" * 13, DType.INT8, (3,)),)))
 
 
 def test_a_model_without_tensors_is_a_file(tmp_path: Path) -> None:
