@@ -33,10 +33,57 @@ MODELS = (
 #: How keys of a training run begin.
 TRAINING = ("optim", "lr_sched", "scheduler", "scaler", "amp", "rng", "cuda_rng", "random", "loss")
 _MAX_DEPTH = 64
-_MAX_STEPS = 1 << 22  # values that are looked at: a list may hold one list many times
 _LISTED = 8  # entries that a note names
 
 Named = tuple[str, "View | Unreadable"]
+Entry = tuple[str, Value, Value]  # path, key, value
+
+
+class Nest:
+    """A value and all that is in it, looked at once; values may be shared, or hold themselves."""
+
+    def __init__(self, root: Value) -> None:
+        self.root = root
+        self.slots = 0  #: places in containers
+        self._parents: dict[int, list[int]] = {}
+        tensors = self._tensors()
+        self.tensors = len(tensors)  #: one that is there twice counts once
+        self._holders = self._rise(tensors)
+
+    @property
+    def most(self) -> int:
+        """How many steps a walk through all names may take: sharing must not multiply them."""
+        return 4 * self.slots + 1000
+
+    def holds(self, value: Value) -> bool:
+        """Tell whether `value`, which is in the nest, is a tensor or has one in it."""
+        return id(value) in self._holders
+
+    def _tensors(self) -> list[int]:
+        """Return the ids of all tensors; note who holds what."""
+        left, found = [self.root], []
+        self._parents[id(self.root)] = []
+        while left:
+            value = left.pop()
+            if isinstance(value, (View, Unreadable)):
+                found.append(id(value))
+            for inner in _below(value):
+                self.slots += 1
+                if id(inner) not in self._parents:
+                    self._parents[id(inner)] = []
+                    left.append(inner)
+                self._parents[id(inner)].append(id(value))
+        return found
+
+    def _rise(self, left: list[int]) -> set[int]:
+        """Return the ids `left` and those of everything that holds one of them."""
+        found = set(left)
+        while left:
+            for parent in self._parents[left.pop()]:
+                if parent not in found:
+                    found.add(parent)
+                    left.append(parent)
+        return found
 
 
 def model_of(value: Value) -> tuple[list[Named], list[str]]:
@@ -44,55 +91,46 @@ def model_of(value: Value) -> tuple[list[Named], list[str]]:
 
     Raises ConvertError where there is no tensor, or a name that cannot be one.
     """
-    path: list[str] = []
-    beside: list[str] = []
-    while isinstance(value, Table) and (key := _model_key(value)):
-        beside += [_entry(path, k, v) for k, v in value.items if k != key]
-        path.append(key)
-        value = next(v for k, v in value.items if k == key)
-        if len(path) > _MAX_DEPTH:
-            raise ConvertError(f"it is nested more than {_MAX_DEPTH} deep")
-    value, training = _without_training(value)
-    beside += [_entry(path, k, v) for k, v in training]
+    nest, path, beside = Nest(value), "", list[Entry]()
+    for _ in range(_MAX_DEPTH):
+        key = _model_key(value, nest)
+        if not key or not isinstance(value, Table):
+            break
+        beside += [(path, k, v) for k, v in value.items if k != key]
+        value, path = next(v for k, v in value.items if k == key), f"{path}{key}."
+    else:
+        raise ConvertError(f"it is nested more than {_MAX_DEPTH} deep, or holds itself")
+    value, training = _without_training(value, nest)
+    beside += [(path, k, v) for k, v in training]
     named, others = _flat(value)
     if not named:
         raise ConvertError("it holds no tensors")
-    prefix = "".join(f"{key}." for key in path)
-    return named, list(_notes(path, beside + [f"{prefix}{other}" for other in others], named))
+    left_out = [_entry(*entry) for entry in beside[:_LISTED]]
+    left_out += [f"{path}{other}" for other in others]
+    more = len(beside) - _LISTED
+    return named, list(_notes(path, left_out, max(0, more), named))
 
 
-def _model_key(value: Table) -> str:
+def _model_key(value: Value, nest: Nest) -> str:
     """Return the key under which a checkpoint has its model; empty where it is one itself."""
-    dicts = {k: v for k, v in value.items if isinstance(k, str) and isinstance(v, Table)}
-    return next((key for key in MODELS if key in dicts and count_tensors(dicts[key])), "")
+    items = value.items if isinstance(value, Table) else []
+    dicts = {k for k, v in items if isinstance(k, str) and isinstance(v, Table) and nest.holds(v)}
+    return next((key for key in MODELS if key in dicts), "")
 
 
-def _without_training(value: Value) -> tuple[Value, list[tuple[Value, Value]]]:
+def _without_training(value: Value, nest: Nest) -> tuple[Value, list[tuple[Value, Value]]]:
     """Part a dict into what may be the model and what is of the training run."""
-    if not isinstance(value, Table):
-        return value, []
-    of_run = [pair for pair in value.items if _is_training(pair[0])]
-    others = Table([pair for pair in value.items if not _is_training(pair[0])])
-    return (others, of_run) if of_run and count_tensors(others) else (value, [])
+    items = value.items if isinstance(value, Table) else []
+    of_run = [pair for pair in items if _is_training(pair[0])]
+    others = [pair for pair in items if not _is_training(pair[0])]
+    if of_run and any(nest.holds(v) for _, v in others):
+        return Table(others), of_run
+    return value, []
 
 
 def _is_training(key: Value) -> bool:
     """Tell whether the entry `key` is of a training run."""
     return isinstance(key, str) and "." not in key and key.lower().startswith(TRAINING)
-
-
-def count_tensors(value: Value) -> int:
-    """Return how many tensors are below `value`; a value that is there twice counts once."""
-    seen: set[int] = set()
-    left, count = [value], 0
-    while left:
-        value = left.pop()
-        if id(value) in seen:
-            continue
-        seen.add(id(value))
-        count += isinstance(value, (View, Unreadable))
-        left += _below(value)
-    return count
 
 
 def _below(value: Value) -> list[Value]:
@@ -106,13 +144,11 @@ def _below(value: Value) -> list[Value]:
     return [value.state] if isinstance(value, Script) else []
 
 
-def _entry(path: list[str], key: Value, value: Value) -> str:
+def _entry(path: str, key: Value, value: Value) -> str:
     """Name an entry that is left out, with the number of its tensors."""
-    name = ".".join([*path, _printed(key)])
-    count = count_tensors(value)
-    if isinstance(value, View) or not count:
-        return name
-    return f"{name} ({count} {'tensor' if count == 1 else 'tensors'})"
+    count = 0 if isinstance(value, View) else Nest(value).tensors
+    tensors = f" ({count} {'tensor' if count == 1 else 'tensors'})" if count else ""
+    return f"{path}{_printed(key)}{tensors}"
 
 
 def _printed(key: Value) -> str:
@@ -123,14 +159,14 @@ def _printed(key: Value) -> str:
 
 
 def _flat(value: Value) -> tuple[list[Named], list[str]]:
-    """Return tensors by name, in their order, and the names of what is none."""
+    """Return tensors by name, in their order, and the names of what has none in it."""
     named: dict[str, View | Unreadable] = {}
     others: list[str] = []
-    for path, leaf in _leaves(value):
+    for path, leaf in _leaves(Nest(value)):
         if not isinstance(leaf, (View, Unreadable)):
-            others.append(_printed(path) or kind(leaf))
+            others.append(kind(leaf) if path is None else _printed(path))
             continue
-        name = _checked(path or "tensor")
+        name = _checked("tensor" if path is None else path)
         if name in named:
             raise ConvertError(f"two tensors are named {shown(name)}")
         named[name] = leaf
@@ -146,22 +182,22 @@ def _checked(name: str) -> str:
         raise error.at(f"tensor {shown(name)}") from error.__cause__
 
 
-def _leaves(value: Value) -> Iterator[tuple[str, Value]]:
-    """Yield what is no container, each with its name, in order."""
-    left: list[tuple[str, Value, int]] = [("", value, 0)]
-    for _ in range(_MAX_STEPS):
+def _leaves(nest: Nest) -> Iterator[tuple[str | None, Value]]:
+    """Yield tensors and what has none in it, each with its name, in order; the root has none."""
+    left: list[tuple[str | None, Value, int]] = [(None, nest.root, 0)]
+    for _ in range(nest.most):
         if not left:
             return
         name, value, depth = left.pop()
-        if not isinstance(value, (Table, list, tuple)):
-            if value is not None:
+        if not isinstance(value, (Table, list, tuple)) or not nest.holds(value):
+            if value is not None and (_below(value) or not isinstance(value, (Table, list, tuple))):
                 yield name, value
-            continue
-        if depth == _MAX_DEPTH:
+        elif depth == _MAX_DEPTH:
             raise ConvertError(f"it is nested more than {_MAX_DEPTH} deep, or holds itself")
-        pairs = [(_joined(name, key, inner), inner, depth + 1) for key, inner in _pairs(value)]
-        left += pairs[::-1]
-    raise ConvertError(f"it has more than {_MAX_STEPS} values")
+        else:
+            pairs = _pairs(value)
+            left += [(_joined(name, k, v, nest), v, depth + 1) for k, v in pairs[::-1]]
+    raise ConvertError("it holds the same values too often")
 
 
 def _pairs(value: Table | list[Value] | tuple[Value, ...]) -> list[tuple[Value, Value]]:
@@ -176,24 +212,22 @@ def _pairs(value: Table | list[Value] | tuple[Value, ...]) -> list[tuple[Value, 
     return value.items
 
 
-def _joined(name: str, key: Value, value: Value) -> str:
+def _joined(name: str | None, key: Value, value: Value, nest: Nest) -> str:
     """Return the name of what stands under `key` in what is called `name`."""
-    if isinstance(key, str) or type(key) is int:
-        return f"{name}.{key}" if name else str(key)
-    if count_tensors(value):
-        raise ConvertError(f"a tensor under a key that is {kind(key)}, in {shown(name)}")
-    return f"{name}.{kind(key)}" if name else kind(key)
+    plain = isinstance(key, str) or type(key) is int
+    if not plain and nest.holds(value):
+        raise ConvertError(f"a tensor under a key that is {kind(key)}, in {shown(name or '')}")
+    last = str(key) if plain else kind(key)
+    return last if name is None else f"{name}.{last}"
 
 
-def _notes(path: list[str], beside: list[str], named: list[Named]) -> Iterator[str]:
-    where = f"the model is {'.'.join(path)}" if path else ""
-    if beside:
-        more = len(beside) - _LISTED
-        rest = f" and {more} more" if more > 0 else ""
-        out = f"left out: {', '.join(beside[:_LISTED])}{rest}"
-        yield f"{where}; {out}" if where else out
-    elif where:
-        yield where
+def _notes(path: str, beside: list[str], more: int, named: list[Named]) -> Iterator[str]:
+    where = f"the model is {path[:-1]}" if path else ""
+    more += max(0, len(beside) - _LISTED)
+    rest = f" and {more} more" if more else ""
+    out = f"left out: {', '.join(beside[:_LISTED])}{rest}" if beside else ""
+    if where or out:
+        yield "; ".join(filter(None, (where, out)))
     if all(name.startswith("module.") for name, _ in named):
         yield "every name begins with 'module.', as DataParallel saves them: kept"
 

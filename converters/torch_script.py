@@ -24,9 +24,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from dcformat.errors import ConvertError
-from dcformat.ids import MAX_TENSORS
 
-from .torch_names import Named, count_tensors
+from .torch_names import Named, Nest
 from .torch_pickle import kind
 from .torch_values import Script, Table, Unreadable, Value, View
 from .weights import check_name, shown
@@ -92,7 +91,8 @@ def parameters(root: Value, classes: Classes) -> tuple[list[Named], list[str]]:
     named: dict[str, View | Unreadable] = {}
     others: list[str] = []
     left: list[tuple[str, Script, int]] = [("", root, 0)]
-    for _ in range(MAX_TENSORS):
+    nest = Nest(root)
+    for _ in range(nest.most):
         if not left:
             return list(named.items()), others
         prefix, module, depth = left.pop()
@@ -101,10 +101,10 @@ def parameters(root: Value, classes: Classes) -> tuple[list[Named], list[str]]:
         state, declared = _state(prefix, module), classes[module.of]
         for name, value in _tensors(prefix, state, declared):
             named[check_name(name)] = value
-        others += _others(prefix, state, declared)
+        others += _others(prefix, state, declared, nest)
         inner = _modules(prefix, state, classes, depth + 1)
         left += list(inner)[::-1]
-    raise ConvertError(f"it has more than {MAX_TENSORS} modules")
+    raise ConvertError("it holds the same modules too often")
 
 
 def _state(prefix: str, module: Script) -> dict[str, Value]:
@@ -129,14 +129,14 @@ def _tensors(prefix: str, state: dict[str, Value], declared: Class) -> Iterator[
                 raise ConvertError(f"parameter {shown(prefix + key)} is {kind(value)}, no tensor")
 
 
-def _others(prefix: str, state: dict[str, Value], declared: Class) -> Iterator[str]:
+def _others(prefix: str, state: dict[str, Value], declared: Class, nest: Nest) -> Iterator[str]:
     """Yield the names of attributes with tensors that are no parameters; refuse packed ones."""
     for key, value in state.items():
         if isinstance(value, Script):
             if ".torch.classes." in value.of:
                 what = f"{prefix}{key} has its weights packed in {value.of}"
                 raise ConvertError(f"{what}: save the model before it is converted or quantized")
-        elif key not in declared.parameters + declared.buffers and count_tensors(value):
+        elif key not in declared.parameters + declared.buffers and nest.holds(value):
             yield f"{prefix}{key}"
 
 
