@@ -71,11 +71,11 @@ class Archive:
             raise _refused(name, "its header is not where the directory says")
         if (flags, method) != (member.flags, member.method):
             raise _refused(name, "its header and the directory say different things")
+        if begin + n + m + member.stored > member.limit:
+            raise _refused(name, "it does not fit between its neighbours")
         _check_local(member, flags, (crc, stored, size), self.source[begin + n : begin + n + m])
         if _decoded(self.source[begin : begin + n], flags) != name:
             raise _refused(name, "its header has another name than the directory")
-        if begin + n + m + member.stored > member.limit:
-            raise _refused(name, "it does not fit between its neighbours")
         return int(begin + n + m)
 
     def read(self, name: str, limit: int) -> bytes:

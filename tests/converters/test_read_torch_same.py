@@ -74,10 +74,12 @@ LAYOUTS = [{"_use_new_zipfile_serialization": new, "pickle_protocol": p}
            for new in (True, False) for p in (2, 3, 4, 5)]  # fmt: skip
 
 
-@pytest.fixture(
-    params=LAYOUTS,
-    ids=lambda o: f"{'zip' if o[next(iter(o))] else 'legacy'}-{o['pickle_protocol']}",
-)
+def label(options: dict[str, Any]) -> str:
+    kind = "zip" if options["_use_new_zipfile_serialization"] else "legacy"
+    return f"{kind}-{options['pickle_protocol']}"
+
+
+@pytest.fixture(params=LAYOUTS, ids=label)
 def layout(request: pytest.FixtureRequest) -> dict[str, Any]:
     return dict(request.param)
 
@@ -122,7 +124,8 @@ def test_every_kind_of_view(tmp_path: Path, layout: dict[str, Any]) -> None:
         "turned": cube.permute(2, 0, 1), "row": cube[1, 2], "repeated": base[:4].expand(5, 4),
         "one": base[5:6].expand(3, 2), "windows": base.unfold(0, 10, 3), "scalar": base[9],
         "empty": base[5:5], "none": torch.empty(0, 3), "diagonal": cube[0, :, :3].diagonal(),
-        "last": torch.ones(2, 3, 4, 5).to(memory_format=torch.channels_last), "lone": torch.tensor(3),
+        "last": torch.ones(2, 3, 4, 5).to(memory_format=torch.channels_last),
+        "lone": torch.tensor(3),
     }  # fmt: skip
     compare(saved(value, tmp_path, **layout), value)
 
