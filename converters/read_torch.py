@@ -284,10 +284,10 @@ class Maker:
         place = self.place(storage.key)
         _check_size(storage, place)
         first = storage.first * storage.width + view.offset * width
-        last = first + reach(view.size, view.stride) * width
-        if last > (storage.first + storage.elements) * storage.width:
+        if first + reach(view.size, view.stride) * width > storage.end * storage.width:
+            count = storage.end - storage.first
             raise ConvertError(
-                f"it ends behind its storage {shown(storage.key)} of {storage.elements} elements"
+                f"it ends behind its storage {shown(storage.key)} of {count} elements"
             )
         start = place.start + first
         return Strided(place.file, start, view.dtype, view.size, view.stride, self.big)
@@ -307,8 +307,7 @@ class Maker:
 def _check_size(storage: Storage, place: Place) -> None:
     """Compare the elements that a storage has by the pickle with the bytes that are there."""
     stated = storage.elements * storage.width
-    whole = storage.first == 0  # of a legacy view the pickle states a part
-    if stated > place.size or (whole and place.size - stated >= 16):
+    if not stated <= place.size < stated + storage.width:
         raise ConvertError(
             f"its storage {shown(storage.key)} has {place.size} bytes, the pickle says {stated}"
         )

@@ -59,7 +59,8 @@ class Unreadable:
 class Storage:
     """Numbers that stand elsewhere in the file, under `key`; `dtype` is None for plain bytes.
 
-    `fault` says why they cannot be read; `first` is where a view of a legacy file begins.
+    `fault` says why they cannot be read. A view of a storage, in legacy files, has the elements
+    from `first` up to but without `end`; of others that is all of them.
     """
 
     key: str
@@ -67,6 +68,7 @@ class Storage:
     elements: int
     width: int
     location: str
+    end: int
     fault: str = ""
     first: int = 0
 

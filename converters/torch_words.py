@@ -12,6 +12,7 @@ Spec: torch/_utils.py, torch/serialization.py.    Sisters: torch_pickle.py, torc
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from dcformat.errors import ConvertError
 from dcformat.ids import WIDTH, DType
@@ -126,7 +127,7 @@ class TorchWords:
         if WORDS.get(of) is not _storage_class or type(elements) is not int or elements < 0:
             raise ConvertError(f"its persistent id is wrong: {elements} elements of {of}")
         dtype, width, fault = storage_type(of)
-        whole = Storage(key, dtype, elements, width, location, fault)
+        whole = Storage(key, dtype, elements, width, location, elements, fault)
         self.storages.setdefault(key, whole)
         return _part(whole, view) if view else whole
 
@@ -139,10 +140,7 @@ def _part(whole: Storage, view: list[Value]) -> Storage:
         case [(str(), int(first), int(elements))] if 0 <= first <= first + elements:
             if first + elements > whole.elements:
                 raise ConvertError("a view of a storage that ends behind it")
-            return Storage(
-                whole.key, whole.dtype, elements, whole.width, whole.location, whole.fault,
-                whole.first + first,
-            )  # fmt: skip
+            return replace(whole, first=first, end=first + elements)
     raise ConvertError("its persistent id has a view of a wrong shape")
 
 

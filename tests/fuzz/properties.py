@@ -25,12 +25,13 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parent))
+sys.path[:0] = [str(HERE.parent), str(HERE.parent / "converters")]
 
 from comparing import compare  # noqa: E402
 from handmade import joined, taken_apart  # noqa: E402
 from mutants import TELLING, mutant  # noqa: E402
 from seeds import SHAPES, many_elements  # noqa: E402
+from torch_mutants import archives, damaged, legacies  # noqa: E402
 
 import dcformat  # noqa: E402
 from dcformat import decode, frames, native  # noqa: E402
@@ -39,7 +40,7 @@ from dcformat.canonical import faults  # noqa: E402
 from dcformat.coded import CodedModel  # noqa: E402
 from dcformat.compress.recipe import read_recipe, recipe_from_json, recipe_json  # noqa: E402
 from dcformat.container import parse_container  # noqa: E402
-from dcformat.converters import onnx_wire, read_onnx, write_onnx  # noqa: E402
+from dcformat.converters import onnx_wire, read_onnx, read_torch, write_onnx  # noqa: E402
 from dcformat.errors import DcfError  # noqa: E402
 from dcformat.file import File, model_of  # noqa: E402
 from dcformat.ids import NUMPY, GraphFormat, Meta, Section  # noqa: E402
@@ -218,6 +219,19 @@ def _fill(model: Model) -> None:
 @cache
 def _model() -> Model:
     return read_onnx.read(_path("good.onnx", _onnx_seeds()[0]))
+
+
+# ---- torch ----
+
+
+def check_torch(data: bytes) -> None:
+    """Read a file of torch.save, and all numbers in it."""
+    with refusing():
+        model = read_torch.read(_path("x.pt", data))
+        for tensor in model.tensors:
+            assert tensor.data.shape == tensor.shape
+            assert tensor.data.dtype == NUMPY[tensor.dtype]
+            assert tensor.data.nbytes <= BUDGET
 
 
 # ---- recipes ----
@@ -416,6 +430,8 @@ ENTRIES = {
     "onnx": Entry(check_onnx, _onnx_seeds, scrambled),
     "wire": Entry(check_wire, _onnx_seeds, scrambled),
     "graph": Entry(check_graph, _graph_seeds, scrambled),
+    "torch": Entry(check_torch, archives, damaged),
+    "torch-legacy": Entry(check_torch, legacies, damaged),
     "toml": Entry(check_toml, _toml_seeds, scrambled),
     "json": Entry(check_json, _json_seeds, scrambled),
     "dump": Entry(check_dump, _dcf_seeds, mutant),
