@@ -71,3 +71,8 @@ def scratch_bytes(tables: int, symbols: int) -> int:
 def scratch(tables: int, symbols: int) -> str:
     """Return an expression for the workspace of a tensor, for `#if` too."""
     return f"DCF_WORKSPACE_BYTES({tables}, {symbols})" if tables else "0U"
+
+
+def size_type() -> str:
+    """Return the type of the decoder's sizes."""
+    return "dcf_size" if abi() else "size_t"

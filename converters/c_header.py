@@ -1,158 +1,74 @@
-"""The header and the source around a compressed model: macros, tensors, checks.
+"""What a header says: totals, the enumeration, and macros and a comment for each tensor.
 
-Spec: spec/DCF.md.    Sisters: write_c.py, c_facts.py, c_text.py, c_decoder.py
+Spec: spec/DCF.md.    Sisters: c_compressed.py, c_dense.py (put it together), c_facts.py
 """
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
 from dcformat.coded import Affine, Codebook, Fixed, Raw
-from dcformat.ids import WIDTH
+from dcformat.ids import BITS, WIDTH
 
-from . import c_decoder
 from .c_facts import Firmware, TensorFacts, numbers_in_words
 from .c_names import quoted
-from .c_text import define, integer, remark, single, unsigned
-
-#: What each tensor's word is followed by; names are chosen so that no two symbols are equal.
-SUFFIXES = (
-    "ROWS", "COLUMNS", "BITS", "FRACTION", "SCALE", "ZERO_POINT",
-    "STORED_BYTES", "DECODED_BYTES", "ROW_BYTES", "SCRATCH_BYTES",
-)  # fmt: skip
-TOTALS = (
-    "TENSORS", "DATA_BYTES", "DATA_CRC", "FLASH_BYTES",
-    "SCRATCH_BYTES", "ROW_BYTES", "TENSOR_BYTES",
-)  # fmt: skip
+from .c_style import CPP_BEGIN, CPP_END, Style, opening
+from .c_text import define, integer, remark, single
 
 
-@dataclass(frozen=True)
-class Style:
-    """The prefix of symbols, and the line that says who made the file."""
-
-    prefix: str
-    maker: str
-
-    @property
-    def upper(self) -> str:
-        return self.prefix.upper()
-
-    def macro(self, *words: str) -> str:
-        return "_".join((self.upper, *(word.upper() for word in words)))
-
-    def symbol(self, *words: str) -> str:
-        return "_".join((self.prefix, *words))
-
-
-def symbols_of(style: Style, word: str) -> Iterator[str]:
-    """Yield every symbol that is made of a tensor's word."""
-    yield style.macro("T", word)
-    yield from (style.macro(word, suffix) for suffix in SUFFIXES)
-
-
-def own_symbols(style: Style) -> set[str]:
-    """Return the symbols that belong to the model as a whole."""
-    macros = {style.macro(total) for total in TOTALS}
-    guards = {style.macro("H"), style.macro("DATA_HAS_ITS_SIZE")}
-    return macros | guards | {style.symbol("data"), style.symbol("tensor")}
-
-
-def opening(style: Style, stem: str, title: str, lines: Sequence[str]) -> list[str]:
-    """Return the comment at the top of a file."""
-    return [f"/* {stem}: {title}", f" * {style.maker}; do not edit.", " *",
-            *(f" * {line}" for line in lines), " */"]  # fmt: skip
-
-
-def header(style: Style, file_name: str, firmware: Firmware, more: Sequence[str] = ()) -> list[str]:
-    """Return the lines of the header; `more` stands before its end."""
+def header(
+    style: Style,
+    file_name: str,
+    title: str,
+    story: Sequence[str],
+    includes: Sequence[str],
+    totals: Mapping[str, tuple[str, str]],
+    tensors: Sequence[TensorFacts],
+    declared: Sequence[str],
+    blocks: Iterable[str],
+) -> list[str]:
+    """Return the lines of a header; `declared` has C linkage and stands behind all macros."""
     guard = style.macro("H")
+    macros = [define(style.macro(name), *value) for name, value in totals.items()]
     return [
-        *opening(style, file_name, "a neural network's numbers, compressed.", _story(firmware)),
-        f"#ifndef {guard}",
-        f"#define {guard}",
-        "",
-        "#include <stdint.h>",
-        "",
-        *c_decoder.includes(firmware.opened, file_name),
-        "",
-        *_totals(style, firmware),
-        "",
-        *_enum(style, firmware.tensors),
-        "",
-        "#ifdef __cplusplus",
-        'extern "C" {',
-        "#endif",
-        "",
-        f"extern const uint8_t {style.symbol('data')}[{style.macro('DATA_BYTES')}];",
-        *more,
-        "",
-        "#ifdef __cplusplus",
-        "}",
-        "#endif",
-        "",
-        *(line for facts in firmware.tensors for line in _tensor(style, facts)),
+        *opening(style, file_name, title, story),
+        *(f"#ifndef {guard}", f"#define {guard}", ""),
+        *("#include <stdint.h>", ""),
+        *([*includes, ""] if includes else []),
+        *(*macros, ""),
+        *(*_enumeration(style, tensors), ""),
+        *blocks,
+        *(*CPP_BEGIN, ""),
+        *(*declared, ""),
+        *(*CPP_END, ""),
         "#endif",
     ]
 
 
-def _story(firmware: Firmware) -> list[str]:
-    elements = sum(facts.tensor.size for facts in firmware.tensors)
-    plain = sum(facts.decoded for facts in firmware.tensors)
-    bits = 8 * len(firmware.data) / elements if elements else 0
-    what = f"{len(firmware.tensors)} tensors, {elements} numbers of {plain} bytes"
-    return [f"{what}, in {len(firmware.data)} bytes of flash: {bits:.2f} bits a number."]
+def _enumeration(style: Style, tensors: Sequence[TensorFacts]) -> list[str]:
+    entries = [f"    {style.entry(facts.word)} = {facts.index}" for facts in tensors]
+    *others, last = entries
+    return [f"enum {style.symbol('tensor')} {{", *(f"{entry}," for entry in others), last, "};"]
 
 
-def _totals(style: Style, firmware: Firmware) -> list[str]:
-    tensors = firmware.tensors
-    scratch = c_decoder.scratch(*max(tensors, key=lambda f: f.scratch).tables)
-    values = {
-        "TENSORS": (unsigned(len(tensors)), ""),
-        "DATA_BYTES": (unsigned(len(firmware.data)), ""),
-        "DATA_CRC": (f"0x{zlib.crc32(firmware.data):08x}U", "CRC-32 of the data"),
-        "FLASH_BYTES": (style.macro("DATA_BYTES"), "without the decoder"),
-        "SCRATCH_BYTES": (scratch, "the most for a tensor"),
-        "ROW_BYTES": (unsigned(max(f.row_bytes for f in tensors)), "the longest decoded row"),
-        "TENSOR_BYTES": (unsigned(max(f.decoded for f in tensors)), "the largest, decoded"),
-    }
-    return [define(style.macro(name), value, note) for name, (value, note) in values.items()]
-
-
-def _enum(style: Style, tensors: Sequence[TensorFacts]) -> list[str]:
-    entries = [f"    {style.macro('T', facts.word)} = {facts.index}" for facts in tensors]
-    last = entries.pop()
-    return [
-        f"enum {style.symbol('tensor')} {{",
-        *(f"{entry}," for entry in entries),
-        last,
-        "};",
-    ]
-
-
-def _tensor(style: Style, facts: TensorFacts) -> Iterator[str]:
-    """Yield what is known of one tensor."""
-    yield from remark(_described(facts))
-    values = {
-        "ROWS": unsigned(facts.rows),
-        "COLUMNS": unsigned(facts.columns),
-        "BITS": unsigned(8 * WIDTH[facts.number]),
-        **meaning(facts),
-        "STORED_BYTES": unsigned(facts.stored),
-        "DECODED_BYTES": unsigned(facts.decoded),
-        "ROW_BYTES": unsigned(facts.row_bytes),
-        "SCRATCH_BYTES": c_decoder.scratch(*facts.tables),
-    }
-    for suffix, value in values.items():
-        yield define(style.macro(facts.word, suffix), value)
+def tensor_block(
+    style: Style,
+    facts: TensorFacts,
+    macros: Mapping[str, str],
+    axes: Sequence[int],
+    note: str = "",
+) -> Iterator[str]:
+    """Yield the comment on one tensor, whose axes stand in this order, and its macros."""
+    yield from remark(_described(facts, axes) + note)
+    for ending, value in macros.items():
+        yield define(style.macro(facts.word, ending), value)
     yield ""
 
 
 def meaning(facts: TensorFacts) -> dict[str, str]:
-    """Return the parameters of a tensor that are one for all of it."""
+    """Return macros for the parameters of a tensor that are one for all of it."""
     values = facts.values
     if isinstance(values, Raw) or values.axis is not None:
         return {}
@@ -170,13 +86,18 @@ def _book(values: Codebook) -> dict[str, str]:
     return {} if values.scale is None else {"SCALE": single(float(values.scale))}
 
 
-def _described(facts: TensorFacts) -> str:
-    """Return one line on a tensor: name, type, shape, numbers, range, zeros, bits a weight."""
+def bits_of(facts: TensorFacts) -> int:
+    """Return the bits of a number: 4 and 2 for the types that have no more."""
+    return min(BITS[facts.number], 8 * WIDTH[facts.number])
+
+
+def _described(facts: TensorFacts, axes: Sequence[int]) -> str:
+    """Return a line on a tensor: name, type, shape, numbers, range, zeros, bits a number."""
     tensor = facts.tensor
     shape = "x".join(map(str, tensor.shape)) or "scalar"
     parts = [f"{facts.index}: {quoted(facts.name)}, {tensor.dtype.name.lower()} {shape}"]
-    if facts.record.head.order:
-        parts.append(f"stored as {'x'.join(map(str, facts.record.head.stored_shape))}")
+    if list(axes) != sorted(axes):
+        parts.append(f"as {'x'.join(str(tensor.shape[axis]) for axis in axes)}")
     parts.append(numbers_in_words(facts))
     if facts.spread:
         low, high = (_number(end) for end in (facts.spread.low, facts.spread.high))
@@ -192,17 +113,7 @@ def _number(value: float) -> str:
     return str(value) if isinstance(value, int) else f"{np.float64(value):.6g}"
 
 
-def source_checks(style: Style, header_name: str, crc: int) -> list[str]:
-    """Return the lines by which a source refuses a header of another run."""
-    return [
-        f'#include "{header_name}"',
-        "",
-        f"#if {style.macro('DATA_CRC')} != 0x{crc:08x}U",
-        f'#error "{header_name} was made in another run: take both files of one run"',
-        "#endif",
-    ]
-
-
-def assert_that(style: Style, what: str, condition: str) -> str:
-    """Return a check that compilers of C99 and C++ make: an array of negative size if false."""
-    return f"typedef char {style.symbol(what)}[({condition}) ? 1 : -1];"
+def sums(firmware: Firmware) -> tuple[int, int]:
+    """Return how many numbers all tensors have, and the bytes that they take decoded."""
+    own = [facts for facts in firmware.tensors if facts.tied is None]
+    return sum(facts.tensor.size for facts in own), sum(facts.decoded for facts in own)

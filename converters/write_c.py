@@ -1,8 +1,8 @@
 """Write C sources for firmware: a header of macros, and the numbers as constant data.
 
 Spec: spec/DCF.md (what is inside the data), C99 and C++11 (what is around it).
-Sisters: c_names.py, c_text.py (words and lines), c_facts.py, c_header.py (what is said),
-c_decoder.py (what must be known of the decoder).
+Sisters: c_compressed.py, c_dense.py (the forms), c_facts.py (what is known of the tensors),
+c_decoder.py (what must be known of the decoder), docs/firmware.md (how to use it).
 
 The same model and options give the same bytes: no date, no path, no name of a machine. A file
 that is already as it should be is not touched, so that nothing is built again.
@@ -10,68 +10,46 @@ that is already as it should be is not touched, so that nothing is built again.
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from dcformat.api import check_apart
 from dcformat.coded import CodedModel
 from dcformat.encode import PRODUCER, Progress, Settings
 from dcformat.errors import ConvertError
 from dcformat.files import write_if_changed
 from dcformat.formats import Made, Writer
 
+from .c_activations import read_activations
+from .c_compressed import compose_array, compose_blob
+from .c_dense import LAYOUTS, arrays_of, checked_of, compose_dense, flash_of
 from .c_facts import Firmware, firmware_file, firmware_of
-from .c_header import (
-    Style,
-    assert_that,
-    header,
-    opening,
-    own_symbols,
-    source_checks,
-    symbols_of,
-)
+from .c_layers import Layer, layers_of
 from .c_names import Names, check_prefix, prefix_of
-from .c_text import byte_rows
+from .c_selftest import dense_selftest_file, selftest_file
+from .c_style import Style, own_symbols, symbols_of
 
-FORMS = ("compressed",)
-_PLACING = """\
-#ifndef DCF_PROGMEM
-#define DCF_PROGMEM
-#endif
-#ifndef DCF_SECTION
-#define DCF_SECTION
-#endif
-#ifndef DCF_ALIGN
-#if defined(__ICCARM__) || defined(__ICCRX__) || defined(__ICCRL78__) || defined(__ICCAVR__)
-#define DCF_ALIGN(bytes) _Pragma("data_alignment=16")
-#elif defined(__cplusplus) && __cplusplus >= 201103L
-#define DCF_ALIGN(bytes) alignas(bytes)
-#elif defined(__STDC_VERSION__) && __STDC_VERSION__ >= 201112L
-#define DCF_ALIGN(bytes) _Alignas(bytes)
-#elif defined(__GNUC__)
-#define DCF_ALIGN(bytes) __attribute__((aligned(bytes)))
-#elif defined(_MSC_VER)
-#define DCF_ALIGN(bytes) __declspec(align(bytes))
-#else
-#define DCF_ALIGN(bytes)
-#endif
-#endif
-"""
-#: How an array is placed; each may be defined on the command line.
-PLACING = _PLACING.splitlines()
+FORMS = ("compressed", "dense", "blob")
+Files = dict[str, bytes]
 
 
 @dataclass(frozen=True)
 class Options:
-    """How C is written: `form` is one of FORMS, `prefix` begins every symbol."""
+    """How C is written.
+
+    `form` is one of FORMS, `prefix` begins every symbol (by default made of the file's name).
+    `activations` names a JSON file of scales (c_activations.py), from which multipliers follow.
+    `layout` and `pack_int4` are for the dense form. `selftest` adds a source with a function that
+    compares the CRC of every tensor.
+    """
 
     form: str = "compressed"
     prefix: str = ""
-
-
-Files = dict[str, bytes]
+    activations: str | Path | None = None
+    layout: str = LAYOUTS[0]
+    pack_int4: bool = False
+    selftest: bool = False
 
 
 def write(
@@ -82,98 +60,81 @@ def write(
     progress: Progress | None = None,
     **options: Any,
 ) -> Made:
-    """Write `coded` as C: `path` and files beside it, whole; unchanged ones are not touched.
+    """Write `coded` as C: `path` and files beside it, each whole; unchanged ones are not touched.
 
-    `options` are fields of Options. Raises ConvertError.
+    `options` are fields of Options. Raises DcfError; then nothing is written.
     """
     path = Path(path)
-    chosen = Options(**options)
-    _check_name(path)
-    style = _style(chosen, path.stem)
-    data = firmware_file(coded, settings or Settings(), progress)
-    files, facts = _COMPOSE[_form(chosen)](coded, data, path, style)
-    for name, content in files.items():
-        write_if_changed(path.with_name(name), content)
-    return Made(tuple(path.with_name(name) for name in files), len(data), facts=facts)
+    chosen = _checked(Options(**options), path)
+    prefix = check_prefix(chosen.prefix) if chosen.prefix else prefix_of(path.stem)
+    style = Style(prefix, f"Made by {PRODUCER}")
+    firmware, layers = _known(coded, style, chosen, settings or Settings(), progress)
+    files, stored = _composed(coded, firmware, layers, path, style, chosen)
+    places = {path.with_name(name): content for name, content in files.items()}
+    check_apart(coded.files, places)
+    for place, content in places.items():
+        write_if_changed(place, content)
+    return Made(tuple(places), stored)
 
 
-def _check_name(path: Path) -> None:
-    """Refuse a file name that cannot stand in an #include, or that the header would have."""
+def _checked(options: Options, path: Path) -> Options:
+    """Refuse options that nothing heeds, and a file name that cannot stand in an #include."""
+    if options.form not in FORMS:
+        raise ConvertError(f"unknown form {options.form!r} of C; known: {', '.join(FORMS)}")
+    if options.form != "dense" and (options.layout != LAYOUTS[0] or options.pack_int4):
+        raise ConvertError("layout and 4-bit packing are for the dense form of C")
     if not path.stem.isprintable() or any(c in path.stem for c in '"\\?*'):
         raise ConvertError('a name with ", \\, ?, * or control characters', place=str(path))
     if path in beside(path):
-        raise ConvertError("name the source: model.c; the header is written too", place=str(path))
+        raise ConvertError("name the source: model.c; others are written too", place=str(path))
+    return options
 
 
-def _form(options: Options) -> str:
-    if options.form not in FORMS:
-        raise ConvertError(f"unknown form {options.form!r} of C; known: {', '.join(FORMS)}")
-    return options.form
-
-
-def _style(options: Options, stem: str) -> Style:
-    prefix = check_prefix(options.prefix) if options.prefix else prefix_of(stem)
-    return Style(prefix, f"Made by {PRODUCER}")
-
-
-def compose_compressed(
-    coded: CodedModel, data: bytes, path: Path, style: Style
-) -> tuple[Files, Mapping[str, Any]]:
-    """Return model.h, and model.c with a file for firmware as an array of bytes."""
+def _known(
+    coded: CodedModel,
+    style: Style,
+    options: Options,
+    settings: Settings,
+    progress: Progress | None,
+) -> tuple[Firmware, list[Layer]]:
+    """Return everything that is said of the model, whichever form it takes."""
     names = Names(lambda word: symbols_of(style, word), own_symbols(style))
-    firmware = firmware_of(coded, data, names.words([tensor.name for tensor in coded.tensors]))
-    files = {
-        f"{path.stem}.h": _text(header(style, f"{path.stem}.h", firmware)),
-        path.name: _text(_source(style, path, firmware)),
-    }
-    return files, {}
+    words = names.words([tensor.name for tensor in coded.tensors])
+    given = read_activations(Path(options.activations)) if options.activations else []
+    by_name = dict(zip((t.name for t in coded.tensors), words, strict=True))
+    layers = layers_of(coded, by_name, given)
+    data = firmware_file(coded, settings, progress)
+    return firmware_of(coded, data, words), layers
 
 
-def _source(style: Style, path: Path, firmware: Firmware) -> list[str]:
-    data, size = style.symbol("data"), style.macro("DATA_BYTES")
-    return [
-        *opening(style, path.name, "the numbers themselves.", _PLACING_STORY),
-        *source_checks(style, f"{path.stem}.h", zlib.crc32(firmware.data)),
-        "",
-        *PLACING,
-        "",
-        f"DCF_ALIGN(16) DCF_SECTION DCF_PROGMEM const uint8_t {data}[{size}] = {{",
-        *byte_rows(firmware.data),
-        "};",
-        "",
-        *_asserts(style, firmware),
-    ]
+def _composed(
+    coded: CodedModel,
+    firmware: Firmware,
+    layers: list[Layer],
+    path: Path,
+    style: Style,
+    options: Options,
+) -> tuple[Files, int]:
+    """Return the files of a form, and what they take in flash."""
+    size = len(firmware.data) + sum(layer.stored for layer in layers)
+    if options.form != "dense":
+        compose = compose_array if options.form == "compressed" else compose_blob
+        files = compose(firmware, layers, path, style, options.selftest)
+        return files | (selftest_file(style, path) if options.selftest else {}), size
+    from .onnx_depthwise import depthwise_weights  # noqa: PLC0415 - onnx is slow to import
 
-
-_PLACING_STORY = [
-    "Where they go: define DCF_ALIGN(bytes), DCF_SECTION or DCF_PROGMEM for the compiler, as",
-    "-D'DCF_SECTION=__attribute__((section(\".extflash\")))'. The decoder needs no alignment.",
-]
-
-
-def _asserts(style: Style, firmware: Firmware) -> list[str]:
-    """Return checks that the compiler makes."""
-    data, size = style.symbol("data"), style.macro("DATA_BYTES")
-    lines = [assert_that(style, "data_has_its_size", f"sizeof({data}) == {size}")]
-    most = style.macro("SCRATCH_BYTES")
-    for facts in firmware.tensors:
-        if facts.scratch:
-            own = style.macro(facts.word, "SCRATCH_BYTES")
-            lines.append(assert_that(style, f"scratch_{facts.index}_fits", f"{own} <= {most}"))
-    return lines
-
-
-def _text(lines: list[str]) -> bytes:
-    return ("\n".join(lines) + "\n").encode("utf-8")
+    depthwise = depthwise_weights(coded.graph, len(coded.tensors))
+    arrays = arrays_of(firmware, options.layout, options.pack_int4, depthwise)
+    files = compose_dense(firmware, arrays, layers, path, style, options.selftest)
+    if options.selftest:
+        files |= dense_selftest_file(style, path, checked_of(style, arrays, layers))
+    return files, flash_of(arrays, layers)
 
 
 def beside(path: Path) -> list[Path]:
     """Return the files that may be written beside `path`."""
-    return [path.with_name(path.stem + end) for end in (".h",)]
+    return [path.with_name(path.stem + end) for end in (".h", ".S", ".bin", "_selftest.c")]
 
-
-_Compose = Callable[[CodedModel, bytes, Path, Style], tuple[Files, Mapping[str, Any]]]
-_COMPOSE: dict[str, _Compose] = {"compressed": compose_compressed}
 
 OPTIONS = ("settings", "progress", *(one.name for one in fields(Options)))
 WRITER = Writer("c", (".c",), write, options=OPTIONS, coded=True, beside=beside)

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
-FOLDERS = {"dcformat": "dcformat", "converters": "dcformat.converters", "tools": "dcformat.tools"}
+FOLDERS = {"dcformat": "dcformat", "converters": "dcformat.converters", "tools": "dcformat.tools",
+           "cmake": "dcformat.cmake"}  # fmt: skip
 
 # A module imports from the lines above its own and from its own line; `*` is one package.
 LAYERS = (

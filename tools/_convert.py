@@ -66,6 +66,7 @@ class Outcome:
     to each tensor, `notes` what the source or the output does not tell. `sections` are the stored
     sizes of a .dcf. `assumed` counts tensors by what was assumed of them, where no graph told.
     `made` is what a writer of several files says; `stored` is then what they take in flash.
+    `files` are those beside the input in which some of its numbers are.
     """
 
     job: Job
@@ -79,6 +80,7 @@ class Outcome:
     notes: tuple[str, ...] = ()
     assumed: dict[str, int] = field(default_factory=dict)
     made: Made | None = None
+    files: tuple[Path, ...] = ()
 
     @property
     def worst(self) -> Line | None:
@@ -118,6 +120,7 @@ def _compress(job: Job, model: Model, wishes: Wishes, tick: Tick) -> Outcome:
         lines=report(model, coded, wishes.jobs),
         notes=model.notes,
         assumed=assumptions(model, wishes.recipe),
+        files=model.files,
     )
 
 
@@ -171,6 +174,7 @@ def _write_foreign(job: Job, model: Model, source: int) -> Outcome:
         source=source,
         stored=stored,
         notes=model.notes + formats.writer_for(path, job.output_format).remarks(model),
+        files=model.files,
     )
 
 

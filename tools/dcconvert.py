@@ -35,26 +35,37 @@ Exit codes: 0 done; 1 an error; 2 usage; 130 interrupted; 141 output not read.
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import click
 from click.core import ParameterSource
 
+from dcformat.cmake import FOLDER
 from dcformat.compress import Recipe, preset_recipe, read_recipe, with_settings
 from dcformat.compress.recipe import PRESETS, QUANTIZERS, TARGETS
+from dcformat.converters.c_dense import LAYOUTS
 from dcformat.converters.write_c import FORMS
 from dcformat.errors import ConvertError
 from dcformat.tools import _terminal as terminal
 from dcformat.tools._convert import Outcome, Wishes, convert, is_special
+from dcformat.tools._depfile import write_depfile
 from dcformat.tools._plan import DCF, STANDARD, Job, check_formats, plan, takes_external
 from dcformat.tools._summary import as_json, describe_recipe, is_lossy, show
 from dcformat.tools._terminal import Talk
 
-C_OPTIONS = ("c_form", "prefix")
+C_OPTIONS = ("c_form", "prefix", "layout", "pack_int4", "activations", "selftest")
 _LOSSY_OPTIONS = ("preset", "bits", "prune", "quantizer", "recipe")
 _DCF_OPTIONS = ("target", "no_names", "no_graph")
 _CODED_OPTIONS = ("prefer", "row_access")
 _C = "c"
+
+
+def _show_cmake_dir(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        click.echo(FOLDER)
+        ctx.exit()
 
 
 @click.command(
@@ -83,10 +94,24 @@ _C = "c"
 @click.option("--external", is_flag=True, help="Put numbers beside the .onnx, in OUTPUT.data.")
 @click.option("--c-form", type=click.Choice(FORMS), help="C: how the numbers are written.")
 @click.option("--prefix", help="C: what symbols begin with (default: the output's name).")
+@click.option("--layout", type=click.Choice(LAYOUTS), help="C, dense: order of a convolution.")
+@click.option("--pack-int4", is_flag=True, help="C, dense: two numbers of 4 bits in a byte.")
+@click.option("--activations", metavar="FILE.json", help="C: scales, for multipliers and shifts.")
+@click.option("--selftest", is_flag=True, help="C: also a function that checks every tensor.")
+@click.option("--depfile", metavar="FILE", help="Write what the output is made from, for a build.")
+@click.option("--depfile-target", metavar="NAME", help="What the depfile calls the output.")
 @click.option("--jobs", type=click.IntRange(1, 256), default=1, help="Threads; same bytes.")
 @click.option("--json", is_flag=True, help="Print JSON, as pydoc dcformat.tools.dcconvert.")
 @click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
 @click.option("-v", "--verbose", count=True, help="Print a line for each tensor; -vv: tracebacks.")
+@click.option(
+    "--cmake-dir",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_show_cmake_dir,
+    help="Print where find_package(dcformat) looks, and exit.",
+)
 @click.version_option(package_name="dcformat", prog_name="dcconvert")
 @click.pass_context
 def main(ctx: click.Context, /, inputs: tuple[str, ...], **options: Any) -> int:
@@ -107,20 +132,41 @@ def main(ctx: click.Context, /, inputs: tuple[str, ...], **options: Any) -> int:
         to_stderr=options["output"] == STANDARD,
     )
     recipe = _recipe(options)
-    return _run(talk, jobs, _wishes(recipe, options))
+    return _run(talk, jobs, _wishes(recipe, options), _Depfile.of(options))
 
 
 def _writing(options: dict[str, Any]) -> dict[str, Any]:
     """Return the options of the output's writer that were given."""
-    named = {"c_form": "form", "prefix": "prefix"}
-    return {own: options[name] for name, own in named.items() if options[name]}
+    own = {name: "form" if name == "c_form" else name for name in C_OPTIONS}
+    return {own[name]: options[name] for name in C_OPTIONS if options[name]}
 
 
-def _run(talk: Talk, jobs: list[Job], wishes: Wishes) -> int:
+@dataclass(frozen=True)
+class _Depfile:
+    """Where to write what an output is made from, under which name, and what else it is."""
+
+    path: str
+    target: str | None
+    settings: tuple[str, ...]
+
+    @staticmethod
+    def of(options: dict[str, Any]) -> _Depfile | None:
+        if options["depfile"] is None:
+            return None
+        given = tuple(options[name] for name in ("recipe", "activations") if options[name])
+        return _Depfile(options["depfile"], options["depfile_target"], given)
+
+    def write(self, outcome: Outcome) -> None:
+        job = outcome.job
+        sources: list[str | Path] = [job.source, *outcome.files, *self.settings]
+        write_depfile(self.path, self.target or job.output, sources)
+
+
+def _run(talk: Talk, jobs: list[Job], wishes: Wishes, depfile: _Depfile | None) -> int:
     lossy, line = _first_line(jobs, wishes.recipe)
     talk.say(line)
     with terminal.progress(talk) as tick:
-        results = [_attempt(talk, job, wishes, tick) for job in jobs]
+        results = [_attempt(talk, job, wishes, tick, depfile) for job in jobs]
     status = "ok" if all(isinstance(result, Outcome) for result in results) else "error"
     files = []
     for result in results:
@@ -134,11 +180,16 @@ def _run(talk: Talk, jobs: list[Job], wishes: Wishes) -> int:
     return terminal.DONE if status == "ok" else terminal.FAILED
 
 
-def _attempt(talk: Talk, job: Job, wishes: Wishes, tick: terminal.Tick) -> Outcome | dict[str, str]:
+def _attempt(
+    talk: Talk, job: Job, wishes: Wishes, tick: terminal.Tick, depfile: _Depfile | None
+) -> Outcome | dict[str, str]:
     """Return the outcome of a job, or its error as JSON; the other jobs are still done."""
     file = "standard input" if job.source == STANDARD else job.source
     try:
-        return convert(job, wishes, tick)
+        outcome = convert(job, wishes, tick)
+        if depfile:
+            depfile.write(outcome)
+        return outcome
     except BrokenPipeError:
         raise
     except Exception as error:  # shown on one line, whatever it is
@@ -187,6 +238,7 @@ def _check_options(ctx: click.Context, jobs: list[Job]) -> None:
     if not any(job.chooses for job in jobs):
         _refuse(given, (*_LOSSY_OPTIONS, *_CODED_OPTIONS), "is for writing .dcf or C")
     _check_c(given, jobs)
+    _check_depfile(given, jobs, ctx.params["depfile"])
     if all(job.source_format == DCF for job in jobs):
         _refuse(
             given, _LOSSY_OPTIONS, "changes weights, and those of a .dcf are never quantized again"
@@ -206,6 +258,18 @@ def _check_c(given: list[str], jobs: list[Job]) -> None:
         _refuse(given, ("prefix",), "is for one model: the symbols of two must differ")
     if any(job.output == STANDARD or is_special(job.output) for job in made):
         raise click.UsageError("C is several files: -o wants the name of a file")
+
+
+def _check_depfile(given: list[str], jobs: list[Job], path: str | None) -> None:
+    """Refuse a depfile of several outputs, and one in the place of another file."""
+    if path is None:
+        _refuse(given, ("depfile_target",), "is for --depfile")
+        return
+    job = jobs[0]
+    if len(jobs) > 1 or STANDARD in (job.source, job.output, path):
+        raise click.UsageError("--depfile is for one input and one output, all of them files")
+    if Path(path).resolve() in {Path(one).resolve() for one in (job.source, *job.outputs)}:
+        raise click.UsageError("--depfile would replace the input or the output")
 
 
 def _check_external(jobs: list[Job]) -> None:

@@ -82,3 +82,55 @@ def test_a_wrong_prefix_is_one_line(run: Any, net: Path, tmp_path: Path) -> None
     result = run("dcconvert", net, "-o", tmp_path / "x.c", "--prefix", "a b")
     assert (result.exit_code, len(result.stderr.splitlines())) == (1, 1)
     assert "prefix 'a b'" in result.stderr
+
+
+def test_a_depfile_names_model_recipe_scales_and_tool(
+    run: Any, external_net: Path, tmp_path: Path
+) -> None:
+    recipe, scales = tmp_path / "my recipe.toml", tmp_path / "scales.json"
+    recipe.write_text("version = 1\n")
+    scales.write_text('{"version": 1, "layers": []}')
+    options = ("--recipe", recipe, "--activations", scales, "--depfile", tmp_path / "x.d")
+    result = run("dcconvert", external_net, "-o", tmp_path / "x.c", *options)
+    assert result.exit_code == 0, result.stderr
+    rule = (tmp_path / "x.d").read_text().split("\n\n")[0]
+    assert rule.startswith(f"{tmp_path}/x.c: \\\n")
+    weights = external_net.with_name("weights.bin")
+    for needed in (external_net, weights, scales, str(recipe).replace(" ", "\\ ")):
+        assert f"  {needed} \\\n" in rule
+    assert "converters/write_c.py" in rule
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (("--depfile-target", "x"), "--depfile-target is for --depfile"),
+        (("--depfile", "net.onnx"), "would replace"),
+        (("--depfile", "net.h"), "would replace"),
+        (("--depfile", "-"), "all of them files"),
+    ],
+)
+def test_a_depfile_takes_no_other_files_place(
+    run: Any, net: Path, tmp_path: Path, monkeypatch: Any, options: tuple[str, ...], reason: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = run("dcconvert", net, "-o", "net.c", *options)
+    assert result.exit_code == 2
+    assert reason in result.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["net.onnx"]
+
+
+def test_the_folder_for_cmake_is_printed(run: Any) -> None:
+    result = run("dcconvert", "--cmake-dir")
+    assert (Path(result.stdout.strip()) / "dcformat-config.cmake").is_file()
+
+
+def test_every_form_is_an_option(run: Any, net: Path, tmp_path: Path) -> None:
+    forms = {"compressed": set(), "dense": set(), "blob": {"n.S", "n.bin"}}
+    for form, more in forms.items():
+        folder = tmp_path / form
+        folder.mkdir()
+        result = run("dcconvert", net, "-o", folder / "n.c", "--c-form", form, "--selftest")
+        assert result.exit_code == 0, result.stderr
+        names = {path.name for path in folder.iterdir()}
+        assert names == {"n.c", "n.h", "n_selftest.c"} | more
