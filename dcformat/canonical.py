@@ -17,11 +17,12 @@ import numpy.typing as npt
 from . import frames
 from .coded import CodedTensor, Raw
 from .container import HEADER_BYTES, Entry, section_name, smaller
-from .decode import Record, read_front
+from .decode import Opened, Record, read_front
 from .encodings import CODERS, LAYOUTS, VALUES, coder_huffman, values_codebook
 from .encodings.coder_huffman import Table
 from .encodings.layout_gap import Gap
 from .encodings.layout_run import Run
+from .encodings.parts import Plan, Planes
 from .encodings.values_codebook import Levels
 from .errors import CorruptError, UnsupportedError
 from .file import File
@@ -167,19 +168,22 @@ def _stored(file: File, record: Record) -> tuple[Stored, Any]:
     symbols, values = file.symbols(record)
     room = VALUES[head.values]
     narrow = room.plan_of(values, DType(head.dtype), symbols)
+    stored = stored_again(record, narrow, room.to_planes(narrow, symbols))
+    return stored, _shifted(record.layout, plan.base - narrow.base)
+
+
+def stored_again(record: Record, plan: Plan, planes: Planes) -> Stored:
+    """Return a tensor of a file as the encoder has it; `planes` are its symbols in stored order."""
+    head, columns = record.head, record.head.columns
     shell = np.broadcast_to(np.zeros((), np.uint8), head.shape)
-    tensor = CodedTensor(file.names[record.index], DType(head.dtype), shell, Raw())
-    order = head.order or tuple(range(len(head.shape)))
-    planes, columns = room.to_planes(narrow, symbols), head.columns
-    stored = Stored(
-        tensor,
-        order,
+    return Stored(
+        CodedTensor(f"tensor {record.index}", DType(head.dtype), shell, Raw()),
+        head.order or tuple(range(len(head.shape))),
         head.row_axes,
-        narrow,
+        plan,
         lambda start, stop: planes[start * columns : stop * columns],
         head.numbers_crc,
     )
-    return stored, _shifted(record.layout, plan.base - narrow.base)
 
 
 def _shifted(params: Any, shift: int) -> Any:
@@ -199,17 +203,19 @@ def _shared(file: File) -> frozenset[int]:
 
 def _form(file: File, record: Record, stored: Stored, params: Any) -> Form | None:
     """Return the form that the record describes, written again; None if frames differ."""
+    if record.head.coder != Coder.ZSTD:
+        return form_again(file.opened, record, stored, params)
+    return zstd_form(stored, record.head.block_rows or 1) if frames_compared(file) else None
+
+
+def form_again(opened: Opened, record: Record, stored: Stored, params: Any) -> Form:
+    """Return the form that a record describes, of another coder than ZSTD."""
     head = record.head
     rows = head.block_rows or 1
-    if head.coder == Coder.ZSTD:
-        if not frames_compared(file):
-            return None
-        return zstd_form(stored, rows)
     if head.coder == Coder.PACKED:
         return packed_form(stored, Layout(head.layout), params, rows)
-    tables = tuple(t for i in record.tables if isinstance(t := file.opened.tables[i], Table))
-    front = read_front(file.opened, record)
-    classes = np.array(front.classes, np.uint8) if head.classes > 1 else None
+    tables = tuple(t for i in record.tables if isinstance(t := opened.tables[i], Table))
+    classes = np.array(read_front(opened, record).classes, np.uint8) if head.classes > 1 else None
     return huffman_form(stored, Layout(head.layout), params, rows, tables, classes)
 
 

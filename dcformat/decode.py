@@ -17,7 +17,7 @@ import numpy as np
 from .coded import Values, numbers_of
 from .container import Container, parse_container
 from .encodings import CODERS, LAYOUTS, LEGAL, VALUES, coder_huffman, coder_packed, values_codebook
-from .encodings.parts import Plan, Planes
+from .encodings.parts import Plan, Planes, Reader
 from .errors import Code, DcfError, UnsupportedError, error_of
 from .fields import Fields, align, all_zero
 from .ids import (
@@ -158,7 +158,7 @@ def parse_rooms(index: int, head: Head, fields: Fields, tables: list[object]) ->
     decoded = head.elements * WIDTH[plan.number]
     bound = MAX_RATIO * (head.payload_size + RATIO_SLACK)
     fields.need(decoded <= bound, f"{decoded} bytes from {head.payload_size}", Code.LIMIT)
-    front = plan.axis_bytes + sum(_front_sizes(head))
+    front = plan.axis_bytes + sum(front_sizes(head))
     fields.need(front <= head.payload_size, "payload too short", Code.TRUNCATED)
     if head.layout == Layout.DENSE and head.coder == Coder.PACKED:
         left, bits = head.payload_size - front, sum(coder_packed.bits_of(a) for a in plan.alphabets)
@@ -207,7 +207,7 @@ def _check_blocks(head: Head, fields: Fields) -> None:
     fields.need(head.classes == 1 or head.coder == Coder.HUFFMAN, "classes without tables")
 
 
-def _front_sizes(head: Head) -> tuple[int, int]:
+def front_sizes(head: Head) -> tuple[int, int]:
     """Return the sizes of block offsets and block classes."""
     if head.blocks is None:
         return 0, 0
@@ -243,7 +243,7 @@ def read_front(opened: Opened, record: Record) -> Front:
     """Read values parameters, block offsets and classes (steps 1 to 3 of "Decoding")."""
     head = record.head
     fields, values = _read_values(opened, record)
-    offset_bytes, class_bytes = _front_sizes(head)
+    offset_bytes, class_bytes = front_sizes(head)
     table, packed = fields.take(offset_bytes), fields.take(class_bytes)
     blocks = _blocks(fields, head, table)
     classes = [packed[i // 4] >> (2 * (i % 4)) & 3 for i in range(len(blocks))] if packed else []
@@ -281,9 +281,9 @@ def decode_symbols(
     front = read_front(opened, record)
     parts = []
     for number in range(first, len(front.blocks) if last is None else last):
-        rows = min(head.block_rows, head.rows - number * head.block_rows)
+        count = head.elements_of(number)
         try:
-            parts.append(_decode_block(opened, record, front, number, rows * head.columns))
+            parts.append(_decode_block(opened, record, front, number, count))
         except DcfError as error:
             raise error.at(f"tensor {record.index} / block {number}") from None
     planes = np.concatenate(parts) if parts else np.empty((0, plan.width), np.uint8)
@@ -292,18 +292,22 @@ def decode_symbols(
 
 
 def _decode_block(opened: Opened, record: Record, front: Front, number: int, count: int) -> Planes:
-    plan, head = _plan(record), record.head
-    layout = LAYOUTS[head.layout]
-    alphabets = layout.alphabets(record.layout, plan)
-    block = front.blocks[number]
+    reader = block_reader(opened, record, front, number)
+    planes: Planes = LAYOUTS[record.head.layout].decode(count, reader, record.layout, _plan(record))
+    reader.finish()
+    return planes
+
+
+def block_reader(opened: Opened, record: Record, front: Front, number: int) -> Reader:
+    """Return what gives the symbols of block `number`, as the record's coder has it."""
+    head = record.head
+    alphabets = LAYOUTS[head.layout].alphabets(record.layout, _plan(record))
     keys: Any = alphabets
     if head.coder == Coder.HUFFMAN:
         start = front.classes[number] * len(alphabets)
         keys = [opened.tables[i] for i in record.tables[start : start + len(alphabets)]]
-    reader = CODERS[head.coder].Reader(block, keys, "")
-    planes: Planes = layout.decode(count, reader, record.layout, plan)
-    reader.finish()
-    return planes
+    reader: Reader = CODERS[head.coder].Reader(front.blocks[number], keys, "")
+    return reader
 
 
 def decode_numbers(opened: Opened, index: int, check: bool = True) -> Array:

@@ -142,7 +142,7 @@ class File(Mapping[str, Array]):
         """Return a tensor as symbols and values. Raises KeyError, or DcfError with the place."""
         record = self.record(name)
         with self._at(name):
-            return self._coded(name, record)
+            return self.coded_of(record, name)
 
     @contextmanager
     def _at(self, name: str) -> Iterator[None]:
@@ -152,7 +152,8 @@ class File(Mapping[str, Array]):
         except DcfError as error:
             raise error.at(f"{self.label} / {name}" if self.label else name) from None
 
-    def _coded(self, name: str, record: Record) -> CodedTensor:
+    def coded_of(self, record: Record, name: str) -> CodedTensor:
+        """Return the tensor of a record that is not tied, under any name. Raises DcfError."""
         self._check(record)
         symbols, values = self.symbols(record)
         return CodedTensor(

@@ -78,6 +78,10 @@ class Head:
     def classes(self) -> int:
         return 1 if self.blocks is None else self.blocks.classes
 
+    def elements_of(self, block: int) -> int:
+        """Return the number of elements of a block."""
+        return min(self.block_rows, self.rows - block * self.block_rows) * self.columns
+
 
 def parse_head(section: Fields, index: int, tied_to: list[bool]) -> tuple[Head, Fields]:
     """Return a record's head and a cursor over its parameters (checks 1 to 8 of the page).

@@ -36,7 +36,7 @@ LAYERS = (
     ("tables", "walk"),
     ("stored", "forms", "pool", "prints", "encode", "decode"),
     ("file", "canonical", "text*"),
-    ("verify*",),
+    ("audit*", "verify*"),
     ("", "api"),
     ("converters*",),
     ("tools*",),

@@ -1,0 +1,176 @@
+"""What dcaudit prints: where the bytes are, tensor by tensor, what changed, what does not fit.
+
+Sisters: tools/dcaudit.py, tools/_audit_json.py (what is printed), tools/_audit_text.py (tables)
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from rich.text import Text
+
+from dcformat.tools._audit_json import Document
+from dcformat.tools._audit_text import Column, lines
+from dcformat.tools._terminal import Talk, console, count_of, human_size, safe_name
+
+MOST_ROWS = 20  #: of tensors and of changes, without -v
+BAR = 20
+
+_TENSOR = (
+    Column("tensor", right=False),
+    Column("op", 5, right=False),
+    Column("shape", 6, right=False),
+    Column("bytes"),
+    Column("share", 1),
+    Column("bits/el", 2),
+    Column("x entropy", 3),
+    Column("zeros", 7),
+    Column("distinct", 8),
+    Column("stored as", 4, right=False),
+    Column("largest error", 9),
+)
+
+
+def show(talk: Talk, doc: Document) -> None:
+    """Print the document of one file."""
+    width = _width()
+    talk.say(Text(_title(doc), style="bold"))
+    for line in _about(doc):
+        talk.say(f"  {line}")
+    _table(talk, "where the bytes are", _PURPOSE, _purposes(doc), width)
+    _some(talk, "tensors, largest first", _TENSOR, tensor_rows(doc), width)
+    _shared(talk, doc, width)
+    for problem in doc["problems"]:
+        line = f"{problem['place']}: {problem['reason']} ({problem['code']})"
+        talk.say(Text(f"  damaged: {safe_name(line)}", style="bold red"))
+
+
+_PURPOSE = (Column("for", right=False), Column("bytes"), Column("share", 1), Column("", 2, False))
+_SHARED = (Column("table", right=False), Column("bytes"), Column("used by", right=False))
+
+
+def _width() -> int | None:
+    """Return the width of the terminal less the indent; None where nobody looks."""
+    return console(sys.stdout).width - 2 if sys.stdout.isatty() else None
+
+
+def _title(doc: Document) -> str:
+    return f"{safe_name(doc['file']['name'])}: {human_size(doc['file']['bytes'])}"
+
+
+def _about(doc: Document) -> list[str]:
+    totals = doc["totals"]
+    each = totals["bits_per_element"]
+    text = f"{count_of(totals['tensors'], 'tensor')}, {count_of(totals['elements'], 'element')}"
+    text += "" if each is None else f", {each:.3f} bits each with all that belongs to them"
+    lines = [text]
+    if totals["efficiency"] is not None:
+        ratio = f"{totals['efficiency']:.3f} times their order-0 entropy"
+        lines.append(f"symbols with their tables: {human_size(totals['coded_bytes'])}, {ratio}")
+    return lines
+
+
+def _purposes(doc: Document) -> list[list[str]]:
+    most = max((row["bytes"] for row in doc["purposes"]), default=1)
+    return [
+        [
+            row["purpose"].replace("_", " "),
+            f"{row['bytes']:,}",
+            percent(row["share"]),
+            "#" * round(BAR * row["bytes"] / most),
+        ]
+        for row in doc["purposes"]
+    ]
+
+
+def tensor_rows(doc: Document) -> list[list[str]]:
+    """Return the cells of all tensors, the largest first."""
+    return [_tensor(row, doc) for row in sorted(doc["tensors"], key=lambda t: -t["bytes"])]
+
+
+def _tensor(row: Document, doc: Document) -> list[str]:
+    return [
+        safe_name(row["name"]),
+        safe_name(row["op"] or ""),
+        "x".join(str(n) for n in row["shape"]),
+        f"{row['bytes']:,}",
+        percent(row["share"]),
+        _rounded(row["bits_per_element"], 3),
+        _rounded(row["efficiency"], 3),
+        _zeros(row),
+        "" if row["distinct"] is None else f"{row['distinct']:,}",
+        _stored_as(row, doc),
+        "" if row["largest_error"] is None else f"{row['largest_error']:.3g}",
+    ]
+
+
+def _zeros(row: Document) -> str:
+    if row["zeros"] is None or not row["elements"]:
+        return ""
+    return percent(row["zeros"] / row["elements"])
+
+
+def _stored_as(row: Document, doc: Document) -> str:
+    """Return in a few words how a tensor is stored, or why nobody can tell."""
+    if row["tied_to"] is not None:
+        return f"= {safe_name(doc['tensors'][row['tied_to']]['name'])}"
+    if row["status"] != "ok":
+        return f"{row['status']}: {safe_name(row['reason'])}"
+    rooms = [row["layout"], row["coder"]]
+    rooms.insert(1, f"{row['levels']} levels" if row["levels"] else row["number"])
+    words = " ".join(room.lower() for room in rooms)
+    return f"{words} {row['q_format']}" if row["q_format"] else words
+
+
+def _shared(talk: Talk, doc: Document, width: int | None) -> None:
+    rows = [
+        [
+            f"{row['purpose']} {row['table']}",
+            f"{row['bytes']:,}",
+            safe_name(", ".join(row["users"])) or "nobody",
+        ]
+        for row in doc["frame"]
+        if row["table"] is not None
+    ]
+    _some(talk, "tables of several tensors, in no tensor's bytes", _SHARED, rows, width)
+
+
+def _some(
+    talk: Talk,
+    title: str,
+    columns: Sequence[Column],
+    rows: Sequence[Sequence[str]],
+    width: int | None,
+) -> None:
+    """Print the first rows of a table, all of them with -v."""
+    shown = rows if talk.verbose else rows[:MOST_ROWS]
+    _table(talk, title, columns, shown, width)
+    if len(shown) < len(rows):
+        talk.say(f"  and {len(rows) - len(shown):,} more: -v shows them")
+
+
+def _table(
+    talk: Talk,
+    title: str,
+    columns: Sequence[Column],
+    rows: Sequence[Sequence[str]],
+    width: int | None,
+) -> None:
+    if not rows:
+        return
+    head, *body = lines(columns, rows, width)
+    talk.say("")
+    talk.say(Text(title, style="bold"))
+    talk.say(Text(f"  {head}", style="dim"))
+    for line in body:
+        talk.say(f"  {line}")
+
+
+def percent(share: float | None) -> str:
+    """Return "12.3 %"."""
+    return "" if share is None else f"{100 * share:.1f} %"
+
+
+def _rounded(value: float | None, digits: int) -> str:
+    return "" if value is None else f"{value:.{digits}f}"
