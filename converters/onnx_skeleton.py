@@ -7,7 +7,6 @@ skeleton), onnx_uses.py (the same from a whole model).
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
 from math import prod
 from typing import Any
 
@@ -53,7 +52,7 @@ def opened(data: bytes, tensors: int) -> tuple[Any, dict[int, wire.Path]]:
     return model, paths
 
 
-def _integers(site: Site) -> Sequence[int] | None:
+def _integers(site: Site) -> list[int] | None:
     """Return the values of a small INT64 tensor that stayed in the graph, None of others."""
     proto = site.proto
     count = prod(site.dims)

@@ -192,7 +192,7 @@ def audit(
     layers = _formats(file)
     shares = _table_shares(file)
     tensors = tuple(
-        _row(file, i, names[i], looks[i], purposes[i], (uses or {}).get(i), layers, shares)
+        _row(file, i, names[i], looks, purposes[i], (uses or {}).get(i), layers, shares)
         for i in range(len(names))
     )
     report = Report(file.size, _sections(file), frame, tensors, tuple(problems))
@@ -224,7 +224,7 @@ def _problem(error: DcfError, place: str) -> Problem:
 def _look(file: File, record: Record, name: str, source: Tensor | None) -> _Look:
     """Decode a tensor, if that can be done, and look at its numbers."""
     if record.head.tied is not None:
-        return _Look()
+        return _Look()  # the row of the other name has it
     if record.unsupported:
         return _Look(UNSUPPORTED, record.unsupported)
     try:
@@ -351,14 +351,15 @@ def _row(
     file: File,
     index: int,
     name: str,
-    look: _Look,
+    looks: Sequence[_Look],
     purposes: Purposes,
     use: Use | None,
     layers: Mapping[str, LayerFormat],
     shares: Sequence[int],
 ) -> TensorRow:
     tied = file.opened.records[index].head.tied
-    record = file.opened.record(index)
+    record, look = file.opened.record(index), looks[index]
+    seen = looks[index if tied is None else tied]
     head, known = record.head, look.status == OK and tied is None
     coded = sum(purposes.get(purpose, 0) for purpose in CODED) + shares[index]
     layer = layers.get(name)
@@ -374,8 +375,8 @@ def _row(
         values=_word(ValuesId, head.values),
         coder=_word(Coder, head.coder),
         number=record.plan.number.name if record.plan else None,
-        status=look.status,
-        reason=look.reason,
+        status=seen.status,
+        reason=seen.reason,
         purposes=purposes,
         bits=look.bits,
         elements=head.elements,

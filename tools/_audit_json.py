@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dcformat.audit import PURPOSES, FrameRow, Report, TensorRow
+from dcformat.errors import DcfError
 from dcformat.file import File
 from dcformat.ids import Meta
 from dcformat.tools._terminal import version
@@ -42,7 +43,7 @@ def document(report: Report, name: str, file: File) -> Document:
         "frame": [_frame(row, names) for row in report.frame],
         "tensors": tensors,
         "layers": _layers(report.tensors, report.bytes),
-        "totals": _totals(tensors),
+        "totals": _totals(tensors, report.bytes),
         "problems": [vars(problem) for problem in report.problems],
         "diff": None,
         "budget": None,
@@ -51,11 +52,17 @@ def document(report: Report, name: str, file: File) -> Document:
     }
 
 
+def failure(reason: str) -> Document:
+    """Return the document of a file that cannot be audited."""
+    head = {"command": "dcaudit", "version": version(), "schema": SCHEMA}
+    return {**head, "status": "error", "error": reason}
+
+
 def _stated(file: File) -> Document:
     """Return what the file's metadata says, nulls where it is missing or damaged."""
     try:
         metadata: Mapping[int, bytes] = file.metadata
-    except Exception:  # the document's problems say so
+    except DcfError:  # the document's problems say so
         metadata = {}
     content, producer = metadata.get(Meta.CONTENT_ID), metadata.get(Meta.PRODUCER)
     return {
@@ -145,8 +152,11 @@ def _layer(name: str, rows: Sequence[TensorRow], whole: int) -> Document:
     }
 
 
-def _totals(tensors: Sequence[Document]) -> Document:
-    """Return sums over the tensors that are not tied; of what is known of them."""
+def _totals(tensors: Sequence[Document], whole: int) -> Document:
+    """Return sums over the tensors that are not tied, of what is known of them.
+
+    bits_per_element is that of the whole file.
+    """
     own = [row for row in tensors if row["tied_to"] is None]
     read = [row for row in own if row["coded_bytes"] is not None]
     elements, size = sum(row["elements"] for row in own), sum(row["bytes"] for row in tensors)
@@ -156,7 +166,7 @@ def _totals(tensors: Sequence[Document]) -> Document:
         "elements": elements,
         "bytes": size,
         "zeros": sum(row["zeros"] for row in read),
-        "bits_per_element": _ratio(8 * size, elements),
+        "bits_per_element": _ratio(8 * whole, elements),
         "entropy_bits": entropy,
         "coded_bytes": coded,
         "efficiency": _efficiency(coded, entropy),

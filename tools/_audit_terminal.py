@@ -63,7 +63,7 @@ def _about(doc: Document) -> list[str]:
     totals = doc["totals"]
     each = totals["bits_per_element"]
     text = f"{count_of(totals['tensors'], 'tensor')}, {count_of(totals['elements'], 'element')}"
-    text += "" if each is None else f", {each:.3f} bits each with all that belongs to them"
+    text += "" if each is None else f", {each:.3f} bits of file for each"
     lines = [text]
     if totals["efficiency"] is not None:
         ratio = f"{totals['efficiency']:.3f} times their order-0 entropy"

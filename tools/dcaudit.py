@@ -20,7 +20,7 @@ from dcformat.file import File, load
 from dcformat.ids import GraphFormat
 from dcformat.model import Use
 from dcformat.tools import _terminal as terminal
-from dcformat.tools._audit_json import document
+from dcformat.tools._audit_json import Document, document, failure
 from dcformat.tools._audit_terminal import show
 from dcformat.tools._terminal import Talk
 
@@ -43,17 +43,27 @@ def main(
     The rows sum to the size of the file. A damaged tensor is named, and the rest still audited.
     """
     talk = Talk("dcaudit", verbose, quiet, json)
-    opened = load(file)
-    source = api.read(against) if against is not None else None
-    with terminal.progress(talk) as tick:
-        report = audit(opened, _uses(opened), source, split_shared=split_shared, progress=tick)
-    doc = document(report, file, opened)
+    try:
+        doc = _document(talk, file, against, split_shared)
+    except BrokenPipeError:
+        raise
+    except Exception as error:  # shown on one line, whatever it is
+        talk.fault(error, file)
+        talk.answer(failure(terminal.describe(error, file)))
+        return terminal.FAILED
     show(talk, doc)
     talk.answer(doc)
-    if quiet:
-        for problem in report.problems:
-            talk.warn(terminal.safe_name(f"{file}: {problem.place}: {problem.reason}"))
+    for problem in doc["problems"] if quiet or json else ():
+        talk.warn(terminal.safe_name(f"{file}: {problem['place']}: {problem['reason']}"))
     return terminal.DONE if doc["status"] == "ok" else terminal.FAILED
+
+
+def _document(talk: Talk, name: str, against: str | None, split: bool) -> Document:
+    file = load(name)
+    source = api.read(against) if against is not None else None
+    with terminal.progress(talk) as tick:
+        report = audit(file, _uses(file), source, split_shared=split, progress=tick)
+    return document(report, name, file)
 
 
 def _uses(file: File) -> Mapping[int, Use]:

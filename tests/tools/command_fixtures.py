@@ -18,12 +18,12 @@ import pytest
 from click.testing import CliRunner, Result
 from onnx import TensorProto, helper, numpy_helper
 
-from dcformat.tools import dcconvert, dcverify
+from dcformat.tools import dcaudit, dcconvert, dcverify
 
 Run = Callable[..., Result]
 Start = Callable[..., "subprocess.CompletedProcess[bytes]"]
 
-COMMANDS = {"dcconvert": dcconvert.main, "dcverify": dcverify.main}
+COMMANDS = {"dcaudit": dcaudit.main, "dcconvert": dcconvert.main, "dcverify": dcverify.main}
 
 
 def make_net(weight: str = "conv1.weight") -> Any:
