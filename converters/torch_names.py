@@ -5,7 +5,8 @@ dicts, lists and tuples. The rule, in order:
 
 1. a dict with one of the keys of MODELS whose value is a dict with tensors: that value is the
    model (the first of these keys in the order of MODELS), and is looked at again;
-2. else everything is the model but entries of a training run (TRAINING), if there is another one.
+2. else everything is the model but dicts and lists of a training run (TRAINING), if there is
+   another entry with tensors; a tensor at the top is always taken.
 
 Below the model's dict, names are the keys, joined by "." where dicts, lists and tuples are nested;
 elements of lists and tuples are called by their numbers. A lone tensor is called "tensor". Values
@@ -31,7 +32,7 @@ MODELS = (
     "weights", "params",
 )  # fmt: skip
 #: How keys of a training run begin.
-TRAINING = ("optim", "lr_sched", "scheduler", "scaler", "amp", "rng", "cuda_rng", "random", "loss")
+TRAINING = ("optim", "lr_sched", "scheduler", "scaler", "grad_scaler", "rng", "cuda_rng")
 _MAX_DEPTH = 64
 _LISTED = 8  # entries that a note names
 
@@ -121,16 +122,17 @@ def _model_key(value: Value, nest: Nest) -> str:
 def _without_training(value: Value, nest: Nest) -> tuple[Value, list[tuple[Value, Value]]]:
     """Part a dict into what may be the model and what is of the training run."""
     items = value.items if isinstance(value, Table) else []
-    of_run = [pair for pair in items if _is_training(pair[0])]
-    others = [pair for pair in items if not _is_training(pair[0])]
+    of_run = [pair for pair in items if _is_training(*pair)]
+    others = [pair for pair in items if not _is_training(*pair)]
     if of_run and any(nest.holds(v) for _, v in others):
         return Table(others), of_run
     return value, []
 
 
-def _is_training(key: Value) -> bool:
-    """Tell whether the entry `key` is of a training run."""
-    return isinstance(key, str) and "." not in key and key.lower().startswith(TRAINING)
+def _is_training(key: Value, value: Value) -> bool:
+    """Tell whether an entry is a nest of a training run."""
+    named = isinstance(key, str) and "." not in key and key.lower().startswith(TRAINING)
+    return named and isinstance(value, (Table, list, tuple))
 
 
 def _below(value: Value) -> list[Value]:

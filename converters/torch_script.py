@@ -101,8 +101,8 @@ def parameters(root: Value, classes: Classes) -> tuple[list[Named], list[str]]:
         state, declared = _state(prefix, module), classes[module.of]
         for name, value in _tensors(prefix, state, declared):
             named[check_name(name)] = value
-        others += _others(prefix, state, declared, nest)
-        inner = _modules(prefix, state, classes, depth + 1)
+        others += _others(prefix, state, declared, nest, classes)
+        inner = _modules(prefix, state, nest, classes, depth + 1)
         left += list(inner)[::-1]
     raise ConvertError("it holds the same modules too often")
 
@@ -129,20 +129,24 @@ def _tensors(prefix: str, state: dict[str, Value], declared: Class) -> Iterator[
                 raise ConvertError(f"parameter {shown(prefix + key)} is {kind(value)}, no tensor")
 
 
-def _others(prefix: str, state: dict[str, Value], declared: Class, nest: Nest) -> Iterator[str]:
+def _others(
+    prefix: str, state: dict[str, Value], declared: Class, nest: Nest, classes: Classes
+) -> Iterator[str]:
     """Yield the names of attributes with tensors that are no parameters; refuse packed ones."""
     for key, value in state.items():
-        if isinstance(value, Script):
-            if ".torch.classes." in value.of:
-                what = f"{prefix}{key} has its weights packed in {value.of}"
-                raise ConvertError(f"{what}: save the model before it is converted or quantized")
-        elif key not in declared.parameters + declared.buffers and nest.holds(value):
+        if key in declared.parameters + declared.buffers or not nest.holds(value):
+            continue
+        if isinstance(value, Script) and ".torch.classes." in value.of:
+            what = f"{prefix}{key} has its weights packed in {value.of}"
+            raise ConvertError(f"{what}: save the model before it is converted or quantized")
+        if not isinstance(value, Script) or not classes[value.of].module:
             yield f"{prefix}{key}"
 
 
 def _modules(
-    prefix: str, state: dict[str, Value], classes: Classes, depth: int
+    prefix: str, state: dict[str, Value], nest: Nest, classes: Classes, depth: int
 ) -> Iterator[tuple[str, Script, int]]:
+    """Yield the modules in a module that have tensors."""
     for key, value in state.items():
-        if isinstance(value, Script) and classes[value.of].module:
+        if isinstance(value, Script) and nest.holds(value) and classes[value.of].module:
             yield f"{prefix}{key}.", value, depth
