@@ -25,7 +25,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE.parent), str(HERE.parent / "converters")]
+sys.path.insert(0, str(HERE.parent))
 
 from comparing import compare  # noqa: E402
 from handmade import joined, taken_apart  # noqa: E402
