@@ -10,7 +10,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch_files
 from conftest import ROOT
 
 README = (ROOT / "README.md").read_text()
@@ -28,8 +30,10 @@ COMMANDS = [shlex.split(line, comments=True) for line in lines_of("sh") if line.
 
 @pytest.fixture
 def desk(tmp_path: Path, digits: Path) -> Path:
-    """A folder with the example model and the recipe under the names that README uses."""
+    """A folder with the example model, a checkpoint and the recipe, named as README names them."""
     shutil.copy(digits / "digits.onnx", tmp_path / "model.onnx")
+    weights = {"fc.weight": np.ones((9, 9), "<f4")}
+    (tmp_path / "checkpoint.pth").write_bytes(torch_files.state_dict(weights))
     (recipe,) = [text for kind, text in BLOCKS if kind == "toml"]
     (tmp_path / "recipe.toml").write_text(recipe)
     return tmp_path
