@@ -27,10 +27,10 @@ from dcformat.formats import Reader
 from dcformat.ids import MAX_TENSORS, DType, Meta
 from dcformat.model import Model, Source, Tensor
 
+from . import onnx_other
 from .onnx_data import stored_bytes
 from .onnx_files import Stored, look_at, read_at
 from .onnx_lazy import Packed
-from .onnx_other import explain
 from .safetensors_types import DTYPES, LENGTH_BYTES, MAX_HEADER, METADATA
 from .strict_json import MAX_TEXTS, count, parse
 from .weights import Keeper, check_dims, check_name, shown
@@ -57,6 +57,14 @@ def accepts(head: bytes) -> bool:
     length = int.from_bytes(head[:LENGTH_BYTES], "little")
     begins = head[LENGTH_BYTES : LENGTH_BYTES + 1] == b"{"
     return begins and length <= MAX_HEADER
+
+
+def explain(head: bytes) -> str:
+    """Say what a file seems to be that was not accepted; empty where that is not known."""
+    length = int.from_bytes(head[:LENGTH_BYTES], "little")
+    if head[LENGTH_BYTES : LENGTH_BYTES + 1] == b"{":
+        return f"its header should have {length} bytes, more than {MAX_HEADER}"
+    return onnx_other.explain(head)
 
 
 def read(path: Path, digest: bool = True) -> Model:
@@ -127,7 +135,7 @@ def _checked(path: Path, header: bytes) -> tuple[list[_Entry], bytes]:
         with safe_open(path, framework="np") as opened:
             entries = [_entry(opened, name) for name in opened.offset_keys()]
     except SafetensorError as error:
-        raise ConvertError(_unknown_type(said) or f"not valid: {_reason(error)}") from error
+        raise ConvertError(_fault(said) or f"not valid: {_reason(error)}") from error
     except OSError as error:
         raise ConvertError(f"cannot read: {error.strerror or error}") from error
     return _in_order(entries), _metadata(said.get(METADATA))
@@ -164,13 +172,33 @@ def _entry(opened: Any, name: str) -> _Entry:
         raise error.at(f"tensor {shown(name)}") from None
 
 
-def _unknown_type(said: Any) -> str:
-    """Say which tensor has an element type that nobody knows; the library does not."""
+def _fault(said: Any) -> str:
+    """Name the first tensor of a header that is wrong by itself; the library seldom does."""
     for name, entry in said.items() if isinstance(said, dict) else ():
-        dtype = entry.get("dtype") if isinstance(entry, dict) and name != METADATA else None
-        if isinstance(dtype, str) and dtype not in DTYPES:
-            return f"tensor {shown(name)}: unknown element type {shown(dtype)}"
+        reason = _entry_fault(entry) if name != METADATA else ""
+        if reason:
+            return f"tensor {shown(name)}: {reason}"
     return ""
+
+
+def _entry_fault(entry: Any) -> str:
+    if not isinstance(entry, dict):
+        return "not an object of dtype, shape and data_offsets"
+    dtype, dims, span = (entry.get(key) for key in ("dtype", "shape", "data_offsets"))
+    if not isinstance(dtype, str):
+        return "no dtype"
+    if not _whole_numbers(dims):
+        return "no shape of whole numbers"
+    if not _whole_numbers(span) or len(span) != 2:
+        return "no data_offsets of two whole numbers"
+    if dtype not in DTYPES:
+        return f"unknown element type {shown(dtype)}"
+    needed, found = stored_bytes(DTYPES[dtype], prod(dims)), span[1] - span[0]
+    return "" if found == needed else f"{found} bytes where its shape and type need {needed}"
+
+
+def _whole_numbers(value: Any) -> bool:
+    return isinstance(value, list) and all(type(n) is int and 0 <= n < 1 << 64 for n in value)
 
 
 def _reason(error: Exception) -> str:

@@ -227,9 +227,8 @@ def model_of(file: File) -> Model:
         index = file.record(name).index
         whole = kept.get(index)
         if whole is None:
-            whole = file[name]
-            kept.clear()
-            kept[index] = whole
+            kept.clear()  # before the next is made, not after
+            whole = kept[index] = file[name]
         return np.array(whole[window])
 
     tensors, ties = [], {}
