@@ -41,11 +41,9 @@ from .torch_zip import DEFLATED, Archive, open_archive
 from .weights import check_dims, shown
 
 _ZIP, _PICKLE = b"PK\x03\x04", re.compile(rb"\x80[\x02-\x05]")
-_MAX_PICKLE = 1 << 28  # bytes of data.pkl
-_MAX_CODE = 1 << 26  # bytes of a source file, and of all
-_MAX_HELD = 1 << 28  # bytes of storages that are deflated
+_MAX_HELD = 1 << 28  # bytes of a pickle, of all sources, of all storages that are deflated
 _AT_ONCE, _TOGETHER = 1 << 16, 1 << 26  # bytes of a tensor that is kept in memory, and of all
-_TIMES, _FREE = 1 << 10, 1 << 16  # tensors' bytes for each byte of the file, and beside that
+_TIMES, _FREE = 100, 1 << 22  # what a byte of the file may become, and a file of any size
 
 
 def accepts(head: bytes) -> bool:
@@ -169,11 +167,16 @@ def _is_big(archive: Archive, root: str) -> bool:
 
 
 def _unpickled(archive: Archive, name: str, words: TorchWords) -> Value:
-    data, short = archive.read(name, _MAX_PICKLE), name.rpartition("/")[2]
-    value, end = unpickle(data, words, 0, short)
+    data, short = archive.read(name, _most(archive)), name.rpartition("/")[2]
+    value, end = unpickle(data, words, 0, short, len(archive.source) + _FREE // 16)
     if end != len(data):
         raise ConvertError(f"{len(data) - end} bytes behind the end of {short}")
     return value
+
+
+def _most(archive: Archive) -> int:
+    """Return how many bytes may be inflated: more than weights of any kind need."""
+    return min(_MAX_HELD, _TIMES * len(archive.source) + _FREE)
 
 
 def _script(archive: Archive, root: str) -> tuple[list[Named], list[str], str]:
@@ -189,15 +192,16 @@ def _script(archive: Archive, root: str) -> tuple[list[Named], list[str], str]:
         if isinstance(value, (View, Unreadable))
     ]
     if named:
-        others += [name for name, _ in constants]
-        return named, [f"left out: {', '.join(others)}"] if others else [], "data"
+        for name, _ in constants:
+            others.add(name)
+        return named, [str(others)] if others.count else [], "data"
     if not constants:
         raise ConvertError("it has no parameters, buffers or constants")
     return constants, ["it has no parameters: the constants of its code are taken"], "constants"
 
 
 def _sources(archive: Archive, root: str) -> Callable[[str], str]:
-    left = _MAX_CODE
+    left = _most(archive)
 
     def source(name: str) -> str:
         nonlocal left
@@ -234,8 +238,8 @@ class Storages:
             self.archive.check_crc(name)
             return Place(self.file, start, member.size)
         self.held += member.size
-        if self.held > _MAX_HELD:
-            most = f"more than {_MAX_HELD >> 20} MiB of storages are compressed in the archive"
+        if self.held > _most(self.archive):
+            most = f"{self.held} bytes of storages are compressed in the archive, or more"
             raise ConvertError(f"{most}: unpack it and pack it without compression (zip -0)")
         return Place(Held(self.archive.read(name, member.size)), 0, member.size)
 
@@ -294,7 +298,7 @@ class Maker:
 
     def _numbers(self, name: str, region: Strided) -> Array | Reading:
         size = prod(region.dims) * WIDTH[region.dtype]
-        self.bytes += size
+        self.bytes += max(size, region.reach * WIDTH[region.dtype])
         if self.bytes > _TIMES * self.file.size + _FREE:
             raise ConvertError("the tensors repeat their numbers too often for the file's size")
         if size <= _AT_ONCE and self.kept + size <= _TOGETHER:

@@ -17,7 +17,8 @@ Sister: converters/read_torch.py
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 
 from dcformat.errors import ConvertError
 from dcformat.ids import MAX_TENSORS
@@ -34,33 +35,44 @@ MODELS = (
 #: How keys of a training run begin.
 TRAINING = ("optim", "lr_sched", "scheduler", "scaler", "grad_scaler", "rng", "cuda_rng")
 _MAX_DEPTH = 64
+_MAX_LETTERS = 1 << 25
 _LISTED = 8  # entries that a note names
+_NESTS = (Table, list, tuple, Inert, Script, View, Unreadable)  # what may be, or hold, a tensor
 
 Named = tuple[str, "View | Unreadable"]
 Entry = tuple[str, Value, Value]  # path, key, value
 
 
 class Nest:
-    """A value and all that is in it, looked at once; values may be shared, or hold themselves."""
+    """A value and all that is in it, looked at once; values may be shared, or hold themselves.
+
+    Walks through all names go through a shared value more than once; `spend` bounds them by the
+    places that there are, so that sharing cannot multiply a small file.
+    """
 
     def __init__(self, root: Value) -> None:
         self.root = root
-        self.slots = 0  #: places in containers
         self._parents: dict[int, list[int]] = {}
-        tensors = self._tensors()
+        tensors = self._look()
         self.tensors = len(tensors)  #: one that is there twice counts once
+        self._steps = 4 * sum(map(len, self._parents.values())) + 1000
+        self._letters = _MAX_LETTERS
         self._holders = self._rise(tensors)
 
-    @property
-    def most(self) -> int:
-        """How many steps a walk through all names may take: sharing must not multiply them."""
-        return 4 * self.slots + 1000
+    def spend(self, steps: int, letters: int = 0) -> None:
+        """Take steps and letters of names from what is left; ConvertError where there is none."""
+        self._steps -= steps
+        self._letters -= letters
+        if self._steps < 0:
+            raise ConvertError("it holds the same values too often")
+        if self._letters < 0:
+            raise ConvertError(f"its names take more than {_MAX_LETTERS} letters")
 
     def holds(self, value: Value) -> bool:
         """Tell whether `value`, which is in the nest, is a tensor or has one in it."""
         return id(value) in self._holders
 
-    def _tensors(self) -> list[int]:
+    def _look(self) -> list[int]:
         """Return the ids of all tensors; note who holds what."""
         left, found = [self.root], []
         self._parents[id(self.root)] = []
@@ -69,7 +81,6 @@ class Nest:
             if isinstance(value, (View, Unreadable)):
                 found.append(id(value))
             for inner in _below(value):
-                self.slots += 1
                 if id(inner) not in self._parents:
                     self._parents[id(inner)] = []
                     left.append(inner)
@@ -87,35 +98,51 @@ class Nest:
         return found
 
 
+@dataclass
+class Left:
+    """What is left out: the first few by name, and how many there are."""
+
+    first: list[str] = field(default_factory=list)
+    count: int = 0
+
+    def add(self, name: str) -> None:
+        """Note one more."""
+        self.count += 1
+        if len(self.first) < _LISTED:
+            self.first.append(name)
+
+    def __str__(self) -> str:
+        more = self.count - len(self.first)
+        return f"left out: {', '.join(self.first)}{f' and {more} more' if more else ''}"
+
+
 def model_of(value: Value) -> tuple[list[Named], list[str]]:
     """Return the model's tensors by name, and notes on what was chosen and left out.
 
     Raises ConvertError where there is no tensor, or a name that cannot be one.
     """
-    nest, path, beside = Nest(value), "", list[Entry]()
-    for _ in range(_MAX_DEPTH):
-        key = _model_key(value, nest)
-        if not key or not isinstance(value, Table):
-            break
+    nest, path, beside, seen = Nest(value), "", list[Entry](), set[int]()
+    while isinstance(value, Table) and (key := _model_key(value, nest)):
+        if id(value) in seen or len(seen) > _MAX_DEPTH:
+            raise ConvertError(f"it is nested more than {_MAX_DEPTH} deep, or holds itself")
+        seen.add(id(value))
         beside += [(path, k, v) for k, v in value.items if k != key]
         value, path = next(v for k, v in value.items if k == key), f"{path}{key}."
-    else:
-        raise ConvertError(f"it is nested more than {_MAX_DEPTH} deep, or holds itself")
     value, training = _without_training(value, nest)
     beside += [(path, k, v) for k, v in training]
     named, others = _flat(value)
     if not named:
         raise ConvertError("it holds no tensors")
-    left_out = [_entry(*entry) for entry in beside[:_LISTED]]
-    left_out += [f"{path}{other}" for other in others]
-    more = len(beside) - _LISTED
-    return named, list(_notes(path, left_out, max(0, more), named))
+    left_out = Left([_entry(*entry) for entry in beside[:_LISTED]], len(beside))
+    for other in others.first:
+        left_out.add(f"{path}{other}")
+    left_out.count += others.count - len(others.first)
+    return named, list(_notes(path[:-1], left_out, named))
 
 
-def _model_key(value: Value, nest: Nest) -> str:
+def _model_key(value: Table, nest: Nest) -> str:
     """Return the key under which a checkpoint has its model; empty where it is one itself."""
-    items = value.items if isinstance(value, Table) else []
-    dicts = {k for k, v in items if isinstance(k, str) and isinstance(v, Table) and nest.holds(v)}
+    dicts = {k for k, v in value.items if isinstance(v, Table) and k in MODELS and nest.holds(v)}
     return next((key for key in MODELS if key in dicts), "")
 
 
@@ -136,37 +163,39 @@ def _is_training(key: Value, value: Value) -> bool:
 
 
 def _below(value: Value) -> list[Value]:
-    """Return the values that stand in `value`."""
+    """Return the values in `value` that may be tensors, or have some in them."""
     if isinstance(value, Table):
-        return [v for _, v in value.items]
-    if isinstance(value, (list, tuple)):
-        return list(value)
-    if isinstance(value, Inert):
-        return value.parts
-    return [value.state] if isinstance(value, Script) else []
+        inner: Iterable[Value] = (v for _, v in value.items)
+    elif isinstance(value, (list, tuple)):
+        inner = value
+    elif isinstance(value, Inert):
+        inner = value.parts
+    else:
+        inner = [value.state] if isinstance(value, Script) else []
+    return [v for v in inner if isinstance(v, _NESTS)]
 
 
 def _entry(path: str, key: Value, value: Value) -> str:
     """Name an entry that is left out, with the number of its tensors."""
     count = 0 if isinstance(value, View) else Nest(value).tensors
     tensors = f" ({count} {'tensor' if count == 1 else 'tensors'})" if count else ""
-    return f"{path}{_printed(key)}{tensors}"
+    return f"{path}{printed(key)}{tensors}"
 
 
-def _printed(key: Value) -> str:
+def printed(key: Value) -> str:
     """Return a key as notes show it."""
     if isinstance(key, str):
         return key if key.isprintable() and len(key) <= 100 else shown(key)
     return str(key) if type(key) is int else kind(key)
 
 
-def _flat(value: Value) -> tuple[list[Named], list[str]]:
-    """Return tensors by name, in their order, and the names of what has none in it."""
+def _flat(value: Value) -> tuple[list[Named], Left]:
+    """Return tensors by name, in their order, and what has none in it."""
     named: dict[str, View | Unreadable] = {}
-    others: list[str] = []
+    others = Left()
     for path, leaf in _leaves(Nest(value)):
         if not isinstance(leaf, (View, Unreadable)):
-            others.append(kind(leaf) if path is None else _printed(path))
+            others.add(kind(leaf) if path is None else printed(path))
             continue
         name = _checked("tensor" if path is None else path)
         if name in named:
@@ -187,19 +216,24 @@ def _checked(name: str) -> str:
 def _leaves(nest: Nest) -> Iterator[tuple[str | None, Value]]:
     """Yield tensors and what has none in it, each with its name, in order; the root has none."""
     left: list[tuple[str | None, Value, int]] = [(None, nest.root, 0)]
-    for _ in range(nest.most):
-        if not left:
-            return
+    while left:
         name, value, depth = left.pop()
         if not isinstance(value, (Table, list, tuple)) or not nest.holds(value):
-            if value is not None and (_below(value) or not isinstance(value, (Table, list, tuple))):
+            if not _is_empty(value):
                 yield name, value
-        elif depth == _MAX_DEPTH:
+            continue
+        if depth == _MAX_DEPTH:
             raise ConvertError(f"it is nested more than {_MAX_DEPTH} deep, or holds itself")
-        else:
-            pairs = _pairs(value)
-            left += [(_joined(name, k, v, nest), v, depth + 1) for k, v in pairs[::-1]]
-    raise ConvertError("it holds the same values too often")
+        pairs = _pairs(value)
+        nest.spend(len(pairs))
+        left += [(_joined(name, k, v, nest), v, depth + 1) for k, v in pairs[::-1]]
+
+
+def _is_empty(value: Value) -> bool:
+    """Tell whether there is nothing worth a word."""
+    if isinstance(value, Table):
+        return not value.items
+    return value is None or (isinstance(value, (list, tuple)) and not value)
 
 
 def _pairs(value: Table | list[Value] | tuple[Value, ...]) -> list[tuple[Value, Value]]:
@@ -220,16 +254,15 @@ def _joined(name: str | None, key: Value, value: Value, nest: Nest) -> str:
     if not plain and nest.holds(value):
         raise ConvertError(f"a tensor under a key that is {kind(key)}, in {shown(name or '')}")
     last = str(key) if plain else kind(key)
+    nest.spend(0, len(name or "") + len(last))
     return last if name is None else f"{name}.{last}"
 
 
-def _notes(path: str, beside: list[str], more: int, named: list[Named]) -> Iterator[str]:
-    where = f"the model is {path[:-1]}" if path else ""
-    more += max(0, len(beside) - _LISTED)
-    rest = f" and {more} more" if more else ""
-    out = f"left out: {', '.join(beside[:_LISTED])}{rest}" if beside else ""
-    if where or out:
-        yield "; ".join(filter(None, (where, out)))
+def _notes(path: str, left_out: Left, named: list[Named]) -> Iterator[str]:
+    parts = [f"the model is {path}"] if path else []
+    parts += [str(left_out)] if left_out.count else []
+    if parts:
+        yield "; ".join(parts)
     if all(name.startswith("module.") for name, _ in named):
         yield "every name begins with 'module.', as DataParallel saves them: kept"
 

@@ -65,13 +65,14 @@ class Words(Protocol):
 
 
 def unpickle(
-    source: Bytes, words: Words, start: int = 0, what: str = "pickle"
+    source: Bytes, words: Words, start: int = 0, what: str = "pickle", most: int = MAX_STEPS
 ) -> tuple[Value, int]:
     """Return the value of the pickle at `start`, and where it ends.
 
+    `most` is how many instructions it may have, up to MAX_STEPS.
     Raises ConvertError, which names `what`, the byte and the reason.
     """
-    machine = Machine(source, words, start)
+    machine = Machine(source, words, start, min(most, MAX_STEPS))
     try:
         return machine.run(), machine.place
     except ConvertError as error:
@@ -82,15 +83,16 @@ def unpickle(
 class Machine:
     """The state of one run: a stack with marks, a memo, a place."""
 
-    def __init__(self, source: Bytes, words: Words, start: int) -> None:
+    def __init__(self, source: Bytes, words: Words, start: int, most: int) -> None:
         self.source, self.words, self.place, self.begun = source, words, start, start
+        self.most = most
         self.stack: list[Value] = []
         self.marks: list[int] = []
         self.memo: dict[int, Value] = {}
 
     def run(self) -> Value:
         """Follow instructions until STOP; return what is left on the stack."""
-        for _ in range(MAX_STEPS):
+        for _ in range(self.most):
             self.begun = self.place
             code = self.take(1)
             if code == b".":
@@ -99,7 +101,7 @@ class Machine:
             if step is None:
                 raise ConvertError(f"instruction {_REFUSED.get(code, code.hex())} is refused")
             step(self)
-        raise ConvertError(f"it has more than {MAX_STEPS} instructions")
+        raise ConvertError(f"it has more than {self.most} instructions")
 
     def _last(self) -> Value:
         if self.marks or len(self.stack) != 1:

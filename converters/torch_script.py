@@ -21,18 +21,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dcformat.errors import ConvertError
 
-from .torch_names import Named, Nest
+from .torch_names import Left, Named, Nest, printed
 from .torch_pickle import kind
 from .torch_values import Script, Table, Unreadable, Value, View
 from .weights import check_name, shown
 
 _MAX_DEPTH = 256
-_TEXT = re.compile(r'"((?:[^"\\]|\\.)*)"')
-_LIST = re.compile(r"  __(parameters|buffers)__ = \[(.*)\]\Z")
+_NAME = re.compile(r'"[^"\\]*"')
+_LINE = re.compile(
+    r"^(?:class (\w+)(\(Module\))?|  __(parameters|buffers)__ = \[(.*)\]$)", re.MULTILINE
+)
 
 
 @dataclass(frozen=True)
@@ -40,8 +42,8 @@ class Class:
     """What a class's source says; `module` is False of classes that are no modules."""
 
     module: bool
-    parameters: tuple[str, ...] = ()
-    buffers: tuple[str, ...] = ()
+    parameters: frozenset[str] = frozenset()
+    buffers: frozenset[str] = frozenset()
 
 
 @dataclass
@@ -66,63 +68,66 @@ def classes_in(text: str) -> dict[str, Class]:
     """Return the classes that a source file declares."""
     found: dict[str, Class] = {}
     name = ""
-    for line in text.split("\n"):
-        head = re.match(r"class (\w+)(\(Module\))?", line)
-        if head:
-            name = head[1]
-            found[name] = Class(head[2] is not None)
-        declared = _LIST.match(line)
-        if declared and name:
-            names = tuple(_plain(item) for item in _TEXT.findall(declared[2]))
-            found[name] = Class(**{**vars(found[name]), declared[1]: names})
+    for line in _LINE.finditer(text):
+        if line[1]:
+            name = line[1]
+            found[name] = Class(line[2] is not None)
+        elif name and line[3] == "parameters":
+            found[name] = replace(found[name], parameters=_names(line[4]))
+        elif name:
+            found[name] = replace(found[name], buffers=_names(line[4]))
     return found
 
 
-def _plain(text: str) -> str:
-    if "\\" in text:
-        raise ConvertError(f"an attribute's name with an escape: {shown(text)}")
-    return text
+def _names(text: str) -> frozenset[str]:
+    """Return the names in a list of texts, which have no escapes and no commas."""
+    items = [item.strip() for item in text.split(",")]
+    if not all(_NAME.fullmatch(item) for item in items if item):
+        raise ConvertError(f"a list of attributes that is none: {shown(text)}")
+    return frozenset(item[1:-1] for item in items if item)
 
 
-def parameters(root: Value, classes: Classes) -> tuple[list[Named], list[str]]:
-    """Return what state_dict() would: tensors by name; and names of other tensors, left out."""
+def parameters(root: Value, classes: Classes) -> tuple[list[Named], Left]:
+    """Return what state_dict() would: tensors by name; and which others are left out."""
     if not isinstance(root, Script):
         raise ConvertError(f"it holds {kind(root)}, not a module")
     named: dict[str, View | Unreadable] = {}
-    others: list[str] = []
+    others = Left()
     left: list[tuple[str, Script, int]] = [("", root, 0)]
     nest = Nest(root)
-    for _ in range(nest.most):
-        if not left:
-            return list(named.items()), others
+    while left:
         prefix, module, depth = left.pop()
         if depth == _MAX_DEPTH:
             raise ConvertError(f"modules are nested more than {_MAX_DEPTH} deep, or in themselves")
-        state, declared = _state(prefix, module), classes[module.of]
+        state, declared = _state(prefix, module, nest), classes[module.of]
         for name, value in _tensors(prefix, state, declared):
             named[check_name(name)] = value
-        others += _others(prefix, state, declared, nest, classes)
+        for name in _others(prefix, state, declared, nest, classes):
+            others.add(printed(name))
         inner = _modules(prefix, state, nest, classes, depth + 1)
         left += list(inner)[::-1]
-    raise ConvertError("it holds the same modules too often")
+    return list(named.items()), others
 
 
-def _state(prefix: str, module: Script) -> dict[str, Value]:
+def _state(prefix: str, module: Script, nest: Nest) -> dict[str, Value]:
     """Return the attributes of a module by name."""
     if not isinstance(module.state, Table):
         raise ConvertError(f"module {shown(prefix)} of {shown(module.of)} saves a state of its own")
     state: dict[str, Value] = {}
+    nest.spend(len(module.state.items))
     for key, value in module.state.items:
         if not isinstance(key, str) or key in state:
             raise ConvertError(f"attributes of module {shown(prefix)} that are named wrongly")
+        nest.spend(0, len(prefix) + len(key))
         state[key] = value
     return state
 
 
 def _tensors(prefix: str, state: dict[str, Value], declared: Class) -> Iterator[Named]:
-    for names in (declared.parameters, declared.buffers):
-        for key in sorted(set(names) & set(state), key=list(state).index):
-            value = state[key]
+    for wanted in (declared.parameters, declared.buffers):
+        for key, value in state.items():
+            if key not in wanted:
+                continue
             if isinstance(value, (View, Unreadable)):
                 yield f"{prefix}{key}", value
             elif value is not None:
@@ -134,7 +139,8 @@ def _others(
 ) -> Iterator[str]:
     """Yield the names of attributes with tensors that are no parameters; refuse packed ones."""
     for key, value in state.items():
-        if key in declared.parameters + declared.buffers or not nest.holds(value):
+        known = key in declared.parameters or key in declared.buffers
+        if known or not nest.holds(value):
             continue
         if isinstance(value, Script) and ".torch.classes." in value.of:
             what = f"{prefix}{key} has its weights packed in {value.of}"

@@ -17,7 +17,7 @@ from dcformat.ids import DType
 Value = object
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Word:
     """A class or function that a pickle names and that the table has."""
 
@@ -28,7 +28,7 @@ class Word:
         return f"{self.module}.{self.name}"
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Table:
     """A dict as its pairs, in order: keys need not be hashed, nor trusted to be equal."""
 
@@ -36,7 +36,7 @@ class Table:
     takes_state: bool = False  #: an OrderedDict, which may have attributes (`_metadata`)
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Inert:
     """Something whose content does not matter here: a NumPy array, a long text, a set.
 
@@ -48,14 +48,14 @@ class Inert:
     takes_state: bool = False
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, slots=True)
 class Unreadable:
     """A tensor that cannot be read, and why; an error only if it belongs to the model."""
 
     reason: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Storage:
     """Numbers that stand elsewhere in the file, under `key`; `dtype` is None for plain bytes.
 
@@ -73,7 +73,7 @@ class Storage:
     first: int = 0
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, slots=True)
 class View:
     """A tensor: elements of a storage, `stride` of them apart along each axis."""
 
@@ -84,7 +84,7 @@ class View:
     dtype: DType
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Script:
     """An object of TorchScript: the name of its class and, once built, its state."""
 

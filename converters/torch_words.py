@@ -17,12 +17,14 @@ from dataclasses import replace
 from dcformat.errors import ConvertError
 from dcformat.ids import WIDTH, DType
 
-from .torch_pickle import kind
+from .torch_pickle import MAX_STEPS, kind
 from .torch_values import Inert, Script, Storage, Table, Unreadable, Value, View, Word
 from .weights import shown
 
 Arguments = tuple[Value, ...]
 _MOST = 1 << 62  # of an offset, a size or a stride
+_MOST_ARGUMENTS = 16
+_READ = "only tensors, numbers, texts and containers of them are read"
 
 #: Element types by the names that torch gives them; more names follow.
 DTYPES: dict[str, DType] = {
@@ -76,6 +78,7 @@ class TorchWords:
     def __init__(self, scripts: bool = False) -> None:
         self.scripts = scripts
         self.storages: dict[str, Storage] = {}  #: the first mention of each key
+        self.copies = 0
 
     def named(self, module: str, name: str) -> Value:
         """Return the word, if it is in the table."""
@@ -83,7 +86,7 @@ class TorchWords:
         if self.scripts and found.module.split(".")[0] == "__torch__":
             return found
         if found not in WORDS:
-            raise ConvertError(f"it names {shown(f'{module}.{name}')}, which is refused")
+            raise ConvertError(f"it names {shown(f'{module}.{name}')}, which is refused: {_READ}")
         return found
 
     def called(self, function: Value, arguments: Value) -> Value:
@@ -95,10 +98,19 @@ class TorchWords:
             raise ConvertError(f"it calls {shown(str(function))}, which is refused")
         if not isinstance(arguments, tuple):
             raise ConvertError(f"it calls {function} with {kind(arguments)}, not with a tuple")
+        self._spend(function, arguments)
         try:
             return action(arguments)
         except ConvertError as error:
             raise ConvertError(f"{function}: {error.message}") from error
+
+    def _spend(self, function: Word, arguments: Arguments) -> None:
+        """Bound what calls copy of their arguments: a pickle can hand the same to many."""
+        if len(arguments) > _MOST_ARGUMENTS:
+            raise ConvertError(f"it calls {function} with {len(arguments)} arguments")
+        self.copies += sum(len(a) for a in arguments if isinstance(a, (list, tuple)))
+        if self.copies > MAX_STEPS:
+            raise ConvertError(f"it calls {function} with the same values too often")
 
     def made(self, cls: Value, arguments: Value) -> Value:
         """Return a new object of TorchScript; no other class is made."""
@@ -117,6 +129,8 @@ class TorchWords:
 
     def found(self, reference: Value) -> Value:
         """Return the storage that a persistent id means."""
+        if not isinstance(reference, tuple) or len(reference) > _MOST_ARGUMENTS:
+            raise ConvertError("its persistent id is none of a storage")
         match reference:
             case ("storage", Word() as of, str(key), str(location), int(elements), *view):
                 pass
@@ -243,7 +257,7 @@ def _from_type(arguments: Arguments) -> Value:
         case (Word() as function, Word() as cls, tuple(inner), _):
             if cls not in _TENSORS:
                 raise ConvertError(f"a tensor of class {cls}, which is refused")
-            if function in _REBUILDS:
+            if function in _REBUILDS and len(inner) <= _MOST_ARGUMENTS:
                 return _REBUILDS[function](inner)
     raise _wrong(arguments)
 
@@ -287,7 +301,7 @@ def _tagged(arguments: Arguments) -> Value:
 
 
 def _inert(what: str, takes_state: bool = False) -> Callable[[Arguments], Value]:
-    return lambda arguments: Inert(what, list(arguments), takes_state)
+    return lambda arguments: Inert(what, [arguments], takes_state)
 
 
 def _dtype(_: Arguments) -> Value:

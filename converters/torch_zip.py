@@ -14,8 +14,7 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import PurePosixPath, PureWindowsPath
+from dataclasses import dataclass, replace
 
 from dcformat.errors import ConvertError
 
@@ -35,7 +34,7 @@ _PIECE = 1 << 16
 _RATIO, _SLACK = 1032, 64  # no deflate stream grows more
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Member:
     """A file in the archive: `stored` bytes in the file that are `size` bytes of content.
 
@@ -265,24 +264,25 @@ def _bounded(entries: list[Member], end: int) -> Iterator[Member]:
         raw = len(member.name.encode("utf-8" if member.flags & _UTF8 else "cp437"))
         if member.header + _LOCAL.size + raw + member.stored > limit:
             raise _refused(member.name, "it overlaps another one, or the directory")
-        yield Member(**{**vars(member), "limit": limit})
+        yield replace(member, limit=limit)
 
 
 def _decoded(raw: bytes, flags: int) -> str:
     try:
         return raw.decode("utf-8" if flags & _UTF8 else "cp437")
     except UnicodeDecodeError as error:
-        raise ConvertError(f"the name of a member of the archive is not UTF-8: {raw!r}") from error
+        raise ConvertError(
+            f"the name of a member of the archive is not UTF-8: {raw[:100]!r}"
+        ) from error
 
 
 def check_name(name: str) -> None:
     """Raise ConvertError for a member that would leave the folder if it were extracted."""
-    posix, windows = PurePosixPath(name), PureWindowsPath(name)
     if not name or "\0" in name or "\\" in name:
         raise _refused(name, "its name is refused")
-    if posix.is_absolute() or windows.drive or windows.root:
+    if name[0] == "/" or name[1:2] == ":":
         raise _refused(name, "its name is refused: it is absolute")
-    if ".." in posix.parts:
+    if ".." in name.split("/"):
         raise _refused(name, "its name is refused: it leaves the archive ('..')")
 
 

@@ -181,6 +181,25 @@ TRICKS = {
     ),
     "huge tensor": (made.tensor(WHERE, 0, [1 << 30, 1 << 30], [0, 0]), "more than 1099511627776"),
     "repeated tensor": (made.tensor(WHERE, 0, [1 << 20, 1 << 10], [0, 0]), "too often"),
+    "many arguments": (call("builtins.set", [b"N"] * 17), "builtins.set with 17 arguments"),
+    "one list for many calls": (
+        b"](" + b"N" * 3000 + b"eq\x00" + (name("builtins.set") + b"h\x00\x85R") * 1500,
+        "builtins.set with the same values too often",
+    ),
+    "one pair for many dicts": (
+        b"](" + items([text("a"), GOOD]) * 3000 + b"eq\x00"
+        + (name("collections.OrderedDict") + b"h\x00\x85R0") * 1500,
+        "collections.OrderedDict with the same values too often",
+    ),
+    "one long key for many tensors": (
+        b"}" + text("k" * 60000) + b"](" + GOOD + b"q\x01" + b"h\x01" * 700 + b"es",
+        "its names take more than 33554432 letters",
+    ),
+    "a dict with many entries in itself": (
+        b"}q\x00(" + text("model") + b"h\x00" + text("a") + GOOD
+        + b"".join(text(str(i)) + b"N" for i in range(500)) + b"u",
+        "or holds itself",
+    ),
     "huge axis": (made.tensor(WHERE, 0, [1 << 40], [0]), "shape is impossible"),
     "huge offset": (made.tensor(WHERE, 1 << 61, [1]), "ends behind its storage"),
     "huge stride": (made.tensor(WHERE, 0, [2], [1 << 61]), "ends behind its storage"),

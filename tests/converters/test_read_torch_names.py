@@ -252,5 +252,5 @@ def test_modules_that_hold_one_module_too_often(tmp_path: Path) -> None:
         kept = b"q" + bytes([number])
         twice = {"a": b"h" + bytes([number]), "b": b"h" + bytes([number])}
         value += kept + b"0" + made_object("__torch__.m.Net", twice)
-    with pytest.raises(ConvertError, match="the same modules too often"):
+    with pytest.raises(ConvertError, match="the same values too often"):
         read_script(tmp_path, value)

@@ -223,10 +223,13 @@ def test_sizes_that_are_stated_behind_the_data(tmp_path: Path) -> None:
 def test_compressed_storages_may_not_fill_the_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dcformat.converters.read_torch._MAX_HELD", 30)
-    whole(made.zip_of([PICKLE, deflated(DATA)]), tmp_path)
-    value = made.pickle(
-        made.mapping({k: made.tensor(made.storage(k, "Float", 6), 0, [2, 3]) for k in ("0", "1")})
+    monkeypatch.setattr("dcformat.converters.read_torch._MAX_HELD", 400)
+    keys = ("0", "1")
+    value = made.mapping({k: made.tensor(made.storage(k, "Float", 60), 0, [60]) for k in keys})
+    pickle, zeros = Entry(b"m/data.pkl", made.pickle(value)), Entry(b"m/data/0", bytes(240))
+    read(made.zip_of([pickle, deflated(zeros), replace(zeros, name=b"m/data/1")]), tmp_path)
+    both = [deflated(replace(zeros, name=f"m/data/{key}".encode())) for key in keys]
+    assert "480 bytes of storages are compressed" in reason(made.zip_of([pickle, *both]), tmp_path)
+    assert "more than the 400 that are read" in reason(
+        made.zip_of([replace(pickle, data=pickle.data * 2), zeros]), tmp_path
     )
-    more = [Entry(b"m/data.pkl", value), deflated(DATA), deflated(Entry(b"m/data/1", WEIGHT))]
-    assert "zip -0" in reason(made.zip_of(more), tmp_path)
