@@ -12,9 +12,10 @@ from typing import Any
 
 from onnx import ModelProto
 
-from dcformat.errors import CorruptError
+from dcformat.errors import CorruptError, DcfError
+from dcformat.file import File
 from dcformat.graph import decode_graph
-from dcformat.ids import DType
+from dcformat.ids import DType, GraphFormat
 from dcformat.model import Use
 
 from . import onnx_wire as wire
@@ -32,6 +33,17 @@ def uses_of_graph(data: bytes, tensors: int) -> dict[int, Use]:
     model, paths = opened(data, tensors)
     uses = uses_of(program_of(model), _integers)
     return {index: uses[path] for index, path in paths.items() if path in uses}
+
+
+def uses_of_file(file: File) -> dict[int, Use]:
+    """Return the uses of a file's records; none where it has no ONNX graph that can be read."""
+    try:
+        graph = file.graph
+        if graph is None or graph.format != GraphFormat.ONNX:
+            return {}
+        return uses_of_graph(graph.data, len(file.opened.records))
+    except DcfError:  # who checks the file says so
+        return {}
 
 
 def opened(data: bytes, tensors: int) -> tuple[Any, dict[int, wire.Path]]:

@@ -15,8 +15,9 @@ from handmade import crc, file_of, file_of_form, fix_crcs
 from invalid import PLAIN, whole
 
 from dcformat import audit_blocks, decode
-from dcformat.audit import DAMAGED, UNSUPPORTED, Report, audit, check_sum
+from dcformat.audit import audit, check_sum
 from dcformat.audit_bytes import PADDING, Extent, check_tiling, extents_of, share_out, users_of
+from dcformat.audit_report import DAMAGED, UNSUPPORTED, Report
 from dcformat.coded import CodedModel, CodedTensor
 from dcformat.encode import Settings, encode_model
 from dcformat.errors import DcfError

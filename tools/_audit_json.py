@@ -12,7 +12,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dcformat.audit import PURPOSES, FrameRow, Report, TensorRow
+from dcformat.audit_budget import Answer
+from dcformat.audit_diff import Diff
+from dcformat.audit_report import PURPOSES, FrameRow, Report, TensorRow
 from dcformat.errors import DcfError
 from dcformat.file import File
 from dcformat.ids import Meta
@@ -50,6 +52,47 @@ def document(report: Report, name: str, file: File) -> Document:
         "compute": None,
         "activations": None,
     }
+
+
+def with_diff(doc: Document, diff: Diff) -> Document:
+    """Return a document that also says what changed."""
+    rows = [
+        {
+            "name": row.name,
+            "was": row.was,
+            "how": row.how,
+            "before": row.before,
+            "after": row.after,
+            "change": row.change,
+            "purposes": row.purposes,
+            "changed_content": row.changed_content,
+        }
+        for row in diff.rows
+    ]
+    frame = [{**vars(row), "change": row.change} for row in diff.frame]
+    baseline = {"name": diff.baseline.name, "bytes": diff.baseline.bytes}
+    return {
+        **doc,
+        "diff": {"baseline": baseline, "bytes": diff.bytes, "rows": rows, "frame": frame},
+    }
+
+
+def with_budget(doc: Document, answers: Sequence[Answer]) -> Document:
+    """Return a document that also says whether the file fits; it fails if not."""
+    limits = [
+        {
+            "what": answer.what,
+            "limit": answer.limit,
+            "bytes": answer.bytes,
+            "over": answer.over,
+            "ok": answer.ok,
+            "advice": answer.advice,
+        }
+        for answer in answers
+    ]
+    fits = all(answer.ok for answer in answers)
+    status = doc["status"] if fits else "failed"
+    return {**doc, "status": status, "budget": {"ok": fits, "limits": limits}}
 
 
 def failure(reason: str) -> Document:

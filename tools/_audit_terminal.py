@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from rich.text import Text
 
+from dcformat.tools import _audit_changes as changes
 from dcformat.tools._audit_json import Document
 from dcformat.tools._audit_text import Column, lines
 from dcformat.tools._terminal import Talk, console, count_of, human_size, safe_name
@@ -17,7 +18,7 @@ from dcformat.tools._terminal import Talk, console, count_of, human_size, safe_n
 MOST_ROWS = 20  #: of tensors and of changes, without -v
 BAR = 20
 
-_TENSOR = (
+TENSOR = (
     Column("tensor", right=False),
     Column("op", 5, right=False),
     Column("shape", 6, right=False),
@@ -30,24 +31,29 @@ _TENSOR = (
     Column("stored as", 4, right=False),
     Column("largest error", 9),
 )
+PURPOSE = (Column("for", right=False), Column("bytes"), Column("share", 1), Column("", 2, False))
+_SHARED = (Column("table", right=False), Column("bytes"), Column("used by", right=False))
 
 
 def show(talk: Talk, doc: Document) -> None:
     """Print the document of one file."""
     width = _width()
-    talk.say(Text(_title(doc), style="bold"))
-    for line in _about(doc):
+    talk.say(Text(title(doc), style="bold"))
+    for line in about(doc):
         talk.say(f"  {line}")
-    _table(talk, "where the bytes are", _PURPOSE, _purposes(doc), width)
-    _some(talk, "tensors, largest first", _TENSOR, tensor_rows(doc), width)
+    _table(talk, "where the bytes are", PURPOSE, purpose_rows(doc), width)
+    _some(talk, "tensors, largest first", TENSOR, tensor_rows(doc), width)
     _shared(talk, doc, width)
+    if doc["diff"]:
+        rows = changes.change_rows(doc)
+        _some(talk, changes.change_title(doc), changes.CHANGE, rows, width)
+    if doc["budget"]:
+        _table(talk, "budget", changes.BUDGET, changes.budget_rows(doc), width)
+        for line in changes.exceeded(doc):
+            talk.say(Text(f"  over budget: {line}", style="bold red"))
     for problem in doc["problems"]:
         line = f"{problem['place']}: {problem['reason']} ({problem['code']})"
         talk.say(Text(f"  damaged: {safe_name(line)}", style="bold red"))
-
-
-_PURPOSE = (Column("for", right=False), Column("bytes"), Column("share", 1), Column("", 2, False))
-_SHARED = (Column("table", right=False), Column("bytes"), Column("used by", right=False))
 
 
 def _width() -> int | None:
@@ -55,23 +61,35 @@ def _width() -> int | None:
     return console(sys.stdout).width - 2 if sys.stdout.isatty() else None
 
 
-def _title(doc: Document) -> str:
+def title(doc: Document) -> str:
+    """Return name and size of the file."""
     return f"{safe_name(doc['file']['name'])}: {human_size(doc['file']['bytes'])}"
 
 
-def _about(doc: Document) -> list[str]:
+def about(doc: Document) -> list[str]:
+    """Return lines on the whole file."""
     totals = doc["totals"]
     each = totals["bits_per_element"]
     text = f"{count_of(totals['tensors'], 'tensor')}, {count_of(totals['elements'], 'element')}"
     text += "" if each is None else f", {each:.3f} bits of file for each"
-    lines = [text]
+    lines = [*_estimate(doc), text]
     if totals["efficiency"] is not None:
         ratio = f"{totals['efficiency']:.3f} times their order-0 entropy"
         lines.append(f"symbols with their tables: {human_size(totals['coded_bytes'])}, {ratio}")
     return lines
 
 
-def _purposes(doc: Document) -> list[list[str]]:
+def _estimate(doc: Document) -> list[str]:
+    source, estimate = doc["source"], doc["estimate"]
+    if source is None or estimate is None:
+        return []
+    numbers = f"{count_of(source['tensors'], 'tensor')} of {human_size(source['packed_bytes'])}"
+    text = f"{safe_name(source['name'])}: {human_size(source['bytes'])}, {numbers}"
+    return [text, f"an estimate: {estimate['says']}"]
+
+
+def purpose_rows(doc: Document) -> list[list[str]]:
+    """Return the cells of all purposes, the largest first."""
     most = max((row["bytes"] for row in doc["purposes"]), default=1)
     return [
         [

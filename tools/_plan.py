@@ -109,12 +109,13 @@ def _kind(verb: str, path: str) -> str:
         return DCF
     if verb == "write":
         return formats.writer_for(Path(path)).format
-    if _starts_with_magic(path):
+    if starts_with_magic(path):
         raise ConvertError("this is a .dcf file by another name: use --from dcf", place=path)
     return formats.reader_for(Path(path)).format
 
 
-def _starts_with_magic(path: str) -> bool:
+def starts_with_magic(path: str) -> bool:
+    """Tell whether `path` is a .dcf, whatever it is called."""
     if not Path(path).is_file():  # a pipe can be read only once
         return False
     try:

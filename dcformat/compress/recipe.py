@@ -127,7 +127,7 @@ def read_recipe(path: str | Path) -> Recipe:
     Raises ConvertError, naming the file and the key, if it cannot be read or used.
     """
     origin = str(path)
-    table = _parse_toml(Path(path), origin)
+    table = parse_toml(Path(path), origin, "recipe")
     _check_keys(table, ("version", "defaults", "layer"), origin)
     if table.get("version") != _VERSION or isinstance(table["version"], bool):
         raise ConvertError(f"expected version = {_VERSION}", place=origin)
@@ -182,18 +182,19 @@ def _rule(layer: Any, place: str) -> Rule:
     return Rule(layer["match"], settings)
 
 
-def _parse_toml(path: Path, origin: str) -> dict[str, Any]:
+def parse_toml(path: Path, origin: str, kind: str) -> dict[str, Any]:
+    """Return the TOML file `path`; messages call it `origin`, and a `kind`."""
     try:
         with path.open("rb") as file:
             data = file.read(_MAX_FILE + 1)
         if len(data) > _MAX_FILE:
-            raise ConvertError(f"a recipe has at most {_MAX_FILE} bytes", place=origin)
+            raise ConvertError(f"a {kind} has at most {_MAX_FILE} bytes", place=origin)
         return _loads(data.decode())
     except OSError as error:
         raise ConvertError(error.strerror or "cannot be read", place=origin) from error
     except (ValueError, RecursionError) as error:  # not UTF-8, or not TOML
         reason = " ".join(str(error).split())
-        raise ConvertError(f"not a TOML recipe: {reason}", place=origin) from error
+        raise ConvertError(f"not a TOML {kind}: {reason}", place=origin) from error
 
 
 def _minimal(recipe: Recipe) -> dict[str, Any]:

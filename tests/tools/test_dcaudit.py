@@ -9,16 +9,15 @@ from typing import Any
 
 import jsonschema
 import pytest
-from conftest import ROOT
+from audit_documents import SCHEMA_FILE, asked, schema
 from handmade import fix_crcs
 from invalid import whole
 
-from dcformat.audit import PURPOSES
+from dcformat.audit_report import PURPOSES
 from dcformat.tools._audit_json import SCHEMA
 
 pytest_plugins = ["command_fixtures"]
 
-SCHEMA_FILE = ROOT / "spec" / "audit.schema.json"
 #: What each version of the schema said. A change is a new version: a line more, none less.
 SCHEMAS = {"1.0": "27cc4439c83c0c22648d62dacb20a30da5e8d261aff700dddaf5d51b8a23876d"}
 
@@ -29,19 +28,6 @@ def made(run: Any, net: Path) -> Path:
     path = net.with_suffix(".dcf")
     assert run("dcconvert", net, "-o", path, "-q").exit_code == 0
     return path
-
-
-def schema() -> Any:
-    return json.loads(SCHEMA_FILE.read_text())
-
-
-def asked(run: Any, *arguments: object, status: int = 0) -> Any:
-    """Return the document that --json prints, which is as the schema says."""
-    result = run("dcaudit", *arguments, "--json")
-    assert result.exit_code == status, result.output
-    doc = json.loads(result.stdout)
-    jsonschema.validate(doc, schema(), jsonschema.Draft202012Validator)
-    return doc
 
 
 def test_the_schema_is_one_and_a_change_is_a_new_version() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command_fixtures import make_net
+from command_nets import make_net
 
 import dcformat
 from dcformat.compress import compress, preset_recipe

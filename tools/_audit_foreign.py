@@ -1,0 +1,70 @@
+"""What is in a foreign model, and what dcconvert would make of it: by running the encoder.
+
+Sisters: tools/dcaudit.py, tools/_convert.py (which does the same to write a file)
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from dcformat import api
+from dcformat.compress import compress, preset_recipe
+from dcformat.encode import Settings, encode_to
+from dcformat.file import File, load
+from dcformat.formats import reader_for
+from dcformat.ids import BITS
+from dcformat.model import Model
+from dcformat.tools._audit_json import Document
+from dcformat.tools._plan import DCF, STANDARD, Job, opened, starts_with_magic
+from dcformat.tools._terminal import Tick
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is audited. `source` and `estimate` are None where it is a .dcf itself."""
+
+    name: str
+    file: File
+    model: Model | None = None
+    source: Document | None = None
+    estimate: Document | None = None
+
+
+@contextmanager
+def subject_of(path: str, kind: str | None, preset: str, tick: Tick) -> Iterator[Subject]:
+    """Give what `path` names; a foreign model stays open, as its numbers are read from it.
+
+    `kind` is --from. Raises DcfError.
+    """
+    if kind is None and (path == STANDARD or Path(path).suffix.lower() == f".{DCF}"):
+        kind = DCF
+    if kind == DCF or (kind is None and starts_with_magic(path)):
+        yield Subject(path, load(path))
+        return
+    named = kind or reader_for(Path(path)).format
+    with opened(Job(path, "", named, DCF), sys.stdin.buffer) as place:
+        yield _made(path, api.read(place, named), preset, tick)
+
+
+def _made(path: str, model: Model, preset: str, tick: Tick) -> Subject:
+    """Return what dcconvert with its defaults makes of a model."""
+    recipe = preset_recipe(preset)
+    coded = compress(model, recipe, progress=tick)
+    stream = io.BytesIO()
+    encode_to(stream, coded, Settings(target=recipe.target), tick)
+    stem = "stdin" if path == STANDARD else Path(path).stem
+    source = {
+        "name": path,
+        "format": model.source.format,
+        "bytes": model.source.file_bytes,
+        "tensors": len(model.tensors),
+        "packed_bytes": sum(-(-t.size * BITS[t.dtype] // 8) for t in model.tensors),
+    }
+    says = f"what dcconvert --preset {preset} makes of it; the encoder was run, nothing was written"
+    estimate = {"preset": preset, "says": says}
+    return Subject(f"{stem}.{DCF}", File(stream.getbuffer()), model, source, estimate)
