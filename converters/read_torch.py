@@ -89,7 +89,7 @@ def _read(path: Path) -> Model:
         found = layout(source, file)
         maker = Maker(file, str(path), found.place, found.big)
         tensors = tuple(maker.tensors(found.named))
-        origin = Source("torch", file.size, _digest(source))
+        origin = Source("torch", file.size, digest(source))
         return Model(tensors=tensors, source=origin, notes=tuple(found.notes), ties=maker.ties)
 
 
@@ -317,7 +317,8 @@ def _check_size(storage: Storage, place: Place) -> None:
         )
 
 
-def _digest(source: FileBytes) -> bytes:
+def digest(source: FileBytes) -> bytes:
+    """Return the SHA-256 of a file, read piece by piece."""
     state = hashlib.sha256()
     for start in range(0, len(source), 1 << 20):
         state.update(source[start : start + (1 << 20)])

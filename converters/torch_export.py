@@ -47,7 +47,7 @@ def write_onnx(program: Any, path: Path, args: tuple[Any, ...] = (), **options: 
             large = _size(model) > _IN_ONE_FILE
             onnx_ir.save(model, path, external_data=f"{path.name}.data" if large else None)
     except Exception as error:  # whatever the exporter raises
-        reason = _reason(error)
+        reason = reason_of(error)
         raise ConvertError(f"PyTorch cannot make an ONNX graph of it: {reason}") from error
 
 
@@ -61,16 +61,17 @@ def _clean_up(model: Any) -> None:
     from onnx_ir.passes import Sequential, common  # noqa: PLC0415
     from onnxscript import optimizer  # noqa: PLC0415
 
-    before = _used(model)
+    before, parameters = _used(model), set(model.graph.initializers)
     common.InlinePass()(model)
     optimizer.fold_constants(model, onnx_shape_inference=True, should_fold=_may_fold)
+    common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
+    _share_constants(model, parameters)
     Sequential(
         common.IdentityEliminationPass(),
         common.CommonSubexpressionEliminationPass(),
         common.RemoveUnusedNodesPass(),
         common.RemoveUnusedFunctionsPass(),
         common.RemoveUnusedOpsetsPass(),
-        common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0),
         common.OutputFixPass(),
         common.NameFixPass(),
         common.ClearMetadataAndDocStringPass(),
@@ -79,6 +80,20 @@ def _clean_up(model: Any) -> None:
     if lost:
         raise ConvertError(f"parameter {lost[0]!r} was folded away")
     _strip_values(model)
+
+
+def _share_constants(model: Any, parameters: set[str]) -> None:
+    """Let equal constants be one; equal parameters keep their names."""
+    first: dict[tuple[Any, ...], Any] = {}
+    for name, value in list(model.graph.initializers.items()):
+        tensor = value.const_value
+        if name in parameters or tensor is None or value.is_graph_output():
+            continue
+        key = (tensor.dtype, tuple(tensor.shape), tensor.tobytes())
+        if key in first:
+            value.replace_all_uses_with(first[key])
+            del model.graph.initializers[name]
+        first.setdefault(key, value)
 
 
 def _used(model: Any) -> set[str]:
@@ -125,7 +140,7 @@ def _without_logging() -> Iterator[None]:
         logging.disable(before)
 
 
-def _reason(error: BaseException) -> str:
+def reason_of(error: BaseException) -> str:
     """Return the innermost cause in one line; the exporter wraps errors in pages of advice."""
     while error.__cause__ is not None:
         error = error.__cause__

@@ -72,7 +72,12 @@ FOREIGN = {
     "onnxruntime": ("tools.*",),
     "safetensors": ("converters.read_safetensors",),
     "onnxscript": ("converters.torch_export",),
-    "torch": ("converters.take_torch", "converters.torch_export", "converters.write_torch"),
+    "torch": (
+        "converters.pt2_run",
+        "converters.take_torch",
+        "converters.torch_export",
+        "converters.write_torch",
+    ),
     "click": ("tools.*",),
     "rich": ("tools.*",),
 }
