@@ -78,7 +78,8 @@ def _named(path: Path) -> Iterator[None]:
 
 def _open(model: Model) -> _Opened:
     if model.graph is None:
-        raise ConvertError("has no graph; only its tensors can be written, as .npz")
+        why = "".join(f" ({note})" for note in model.notes if note.startswith("no graph: "))
+        raise ConvertError(f"has no graph{why}; only its tensors can be written, as .npz")
     if model.graph.format != GraphFormat.ONNX:
         raise ConvertError(f"has a graph of format {model.graph.format}, which is not ONNX")
     holes, skeleton = decode_graph(model.graph.data, len(model.tensors))

@@ -89,6 +89,15 @@ def writer_for(path: Path, format: str | None = None) -> Writer:
     return _pick("write", path, format, Writer)
 
 
+def can_write(path: Path) -> bool:
+    """Tell whether a writer is for files that end as `path` does."""
+    try:
+        writer_for(path)
+    except ConvertError:
+        return False
+    return True
+
+
 def taker_for(framework: str) -> Callable[..., Model]:
     """Return the function that takes a model out of a running program of `framework`."""
     names = known("take")

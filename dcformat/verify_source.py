@@ -53,6 +53,12 @@ def check_source(
     """
     model = formats.reader_for(path).read(path)
     checks = [_check_digest(file, model)]
+    if file.graph is not None and model.graph is None:
+        why = "; ".join(model.notes) or f"{path.suffix} files have none"
+        return [
+            *checks,
+            skipped("tensors", f"the file has a graph, the source gave none: {why}"),
+        ], None
     faults, pairs = _pair(file, model)
     if faults:
         return [*checks, verdict("tensors", faults, "")], None
@@ -60,7 +66,7 @@ def check_source(
     checks += _check_numbers(file, model, pairs)
     checks.append(_check_graph(file, model))
     if file.graph is not None:
-        checks += _check_rebuilt(file, path, pairs, outputs)
+        checks += _check_rebuilt(file, path, model, pairs, outputs)
     elif outputs:
         reason = "the graph was left out" if model.graph else "the source has no graph"
         checks.append(skipped("outputs", reason))
@@ -205,14 +211,20 @@ def _check_graph(file: File, model: Model) -> Check:
 
 
 def _check_rebuilt(
-    file: File, path: Path, pairs: list[_Pair], outputs: tuple[int, int] | None
+    file: File, path: Path, model: Model, pairs: list[_Pair], outputs: tuple[int, int] | None
 ) -> list[Check]:
-    """Build the foreign file back, compare it with the source, and run both if asked."""
+    """Build the foreign file back, compare it with the source, and run both if asked.
+
+    A source of a format that is only read stands for the ONNX file that is made of it.
+    """
     exact = all(pair.exact for pair in pairs)
     size = sum(pair.source.size * WIDTH[pair.source.dtype] for pair in pairs)
     if size > MOST_REBUILT:
         return [skipped("rebuilt", f"{size:,} B of numbers: more than is built back in one file")]
     with scratch_folder() as folder:
+        if not formats.can_write(path):
+            path = folder / "source.onnx"
+            formats.writer_for(path).write(model, path)
         rebuilt = folder / f"rebuilt{path.suffix}"
         try:
             formats.writer_for(path).write(expand(file.coded_model()), rebuilt)
