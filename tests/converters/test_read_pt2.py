@@ -15,6 +15,7 @@ from pt2_files import edited
 from torch_nets import NETS, answers, check_answers, check_weights, net, nn, run_onnx, torch
 
 import dcformat
+from dcformat.converters import pt2_graph, pt2_run
 from dcformat.tools import dcconvert
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # what PyTorch's exporter warns of
@@ -41,6 +42,17 @@ def changed(path: Path, **edits: Callable[[Any], None] | bytes) -> Path:
     return made
 
 
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let this process do what the child does, which need not import PyTorch again."""
+
+    def convert(clean: Path, made: Path, weights: int) -> None:
+        pt2_run.convert(clean, made)
+
+    monkeypatch.setattr(pt2_graph, "_run", convert)
+
+
+@pytest.mark.usefixtures("here")
 @pytest.mark.parametrize("name", NETS)
 def test_an_archive_gives_its_parameters_and_its_answers(name: str, tmp_path: Path) -> None:
     path, module, inputs = save(name, tmp_path)
@@ -73,6 +85,7 @@ def test_it_runs_and_is_verified_without_loss(tmp_path: Path) -> None:
     assert {"same graph", "rebuilt", "outputs"} <= {c.name for c in report.checks}
 
 
+@pytest.mark.usefixtures("here")
 def test_a_dynamic_dimension_stays_dynamic(tmp_path: Path) -> None:
     batch = torch.export.Dim("batch", min=1, max=64)
     path, module, _ = save("cnn", tmp_path, dynamic_shapes=({0: batch},))
@@ -82,6 +95,7 @@ def test_a_dynamic_dimension_stays_dynamic(tmp_path: Path) -> None:
     np.testing.assert_allclose(got, answers(module, other), atol=1e-5)
 
 
+@pytest.mark.usefixtures("here")
 def test_an_archive_that_was_made_on_another_device_is_read(tmp_path: Path) -> None:
     path, module, inputs = save("mlp", tmp_path)
 
@@ -94,6 +108,7 @@ def test_an_archive_that_was_made_on_another_device_is_read(tmp_path: Path) -> N
     check_answers(dcformat.read(moved), module, inputs, tmp_path)
 
 
+@pytest.mark.usefixtures("here")
 def test_the_layout_until_2_7_is_read(tmp_path: Path) -> None:
     """Whose state dict is a pickle in a file of its own."""
     from torch._export.serde.serialize import serialize  # noqa: PLC0415 - not for all versions
@@ -112,6 +127,7 @@ def test_the_layout_until_2_7_is_read(tmp_path: Path) -> None:
     check_answers(model, module, inputs, tmp_path)
 
 
+@pytest.mark.usefixtures("here")
 def test_the_layout_of_2_8_is_read(tmp_path: Path) -> None:
     """Whose weights are one .pt file in the archive."""
     path, module, inputs = save("mlp", tmp_path)
@@ -168,6 +184,7 @@ def test_sample_inputs_are_not_unpickled(tmp_path: Path) -> None:
     assert not mark.exists()
 
 
+@pytest.mark.usefixtures("here")
 def test_constants_of_the_program_are_kept(tmp_path: Path) -> None:
     class Shifted(nn.Module):  # type: ignore[misc, name-defined]
         def __init__(self) -> None:
