@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from dcformat.errors import ConvertError
@@ -34,7 +34,7 @@ from .torch_words import TorchWords
 from .torch_zip import STORED, Archive, open_archive
 from .weights import check_dims, check_name, shown
 
-_MAX_JSON = 1 << 28
+_MAX_JSON = 1 << 26  # bytes; in memory they are some twenty times as many
 _MAX_PICKLE = 1 << 28
 
 #: torch's ScalarType by its number in the schema, and as a .dcf has it.
@@ -140,12 +140,17 @@ def _json(archive: Archive, name: str) -> Any:
         raise error.at(name) from error.__cause__
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Reader:
-    """Finds views and storages; a storage's key says which member it is, and of which archive."""
+    """Finds views and storages; a storage's key says which member it is, and of which archive.
+
+    `inner` are the archives in the archive, each with its start; `stores` the folders of both.
+    """
 
     archive: Archive
     file: Stored
+    inner: dict[str, tuple[Archive, int]] = field(default_factory=dict)
+    stores: dict[str, Storages] = field(default_factory=dict)
 
     def named(self, folder: str, name: str, kind: str) -> list[Named]:
         """Return what the table of a folder says or, in archives of 2.8, its `.pt`."""
@@ -194,14 +199,17 @@ class _Reader:
 
     def place(self, key: str) -> Place:
         """Return where the numbers of a storage are."""
-        outer, inside, inner = key.partition("!")
+        outer, inside, name = key.partition("!")
         if not inside:
             folder, _, name = key.rpartition("/")
-            return Storages(self.archive, self.file, folder).place(name)
+            return self._store(folder, self.archive, folder).place(name)
         archive, start = self._inner(outer)
-        found = Storages(archive, self.file, f"{root_of(archive)}/data").place(inner)
+        found = self._store(outer, archive, f"{root_of(archive)}/data").place(name)
         moves = found.file is self.file  # what was deflated is in memory now
         return replace(found, start=start + found.start) if moves else found
+
+    def _store(self, key: str, archive: Archive, folder: str) -> Storages:
+        return self.stores.setdefault(key, Storages(archive, self.file, folder))
 
     def pickled(self, name: str) -> list[Named]:
         """Return the tensors of a state dict that torch.save wrote into the archive."""
@@ -227,12 +235,14 @@ class _Reader:
             yield check_name(key), replace(view, storage=storage)
 
     def _inner(self, name: str) -> tuple[Archive, int]:
-        """Open an archive inside of this one."""
-        start, member = self.archive.start(name), self.archive.members[name]
-        if member.method != STORED:
-            raise ConvertError(f"{shown(name)} is compressed")
-        part = Part(self.archive.source, start, member.size)
-        return open_archive(part), start  # type: ignore[arg-type]
+        """Open an archive inside of this one, once."""
+        if name not in self.inner:
+            start, member = self.archive.start(name), self.archive.members[name]
+            if member.method != STORED:
+                raise ConvertError(f"{shown(name)} is compressed")
+            part = Part(self.archive.source, start, member.size)
+            self.inner[name] = open_archive(part), start  # type: ignore[arg-type]
+        return self.inner[name]
 
 
 def _numbers(meta: Payload, key: str) -> tuple[int, ...]:

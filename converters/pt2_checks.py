@@ -174,12 +174,17 @@ def _target(value: Any) -> Any:
 
 def _tree(value: Any) -> Any:
     """Take a description of arguments that is made of tuples, lists and dicts."""
-    if not isinstance(value, str):
-        raise _refused("description of arguments", value)
-    found = parse(value.encode())
+    found = _inner_json(value)
     if not isinstance(found, list) or len(found) != 2 or found[0] != 1:
         raise _refused("description of arguments", value)
     return json.dumps([1, _branch(found[1])])
+
+
+def _inner_json(value: Any) -> Any:
+    """Return what JSON in a string of JSON says."""
+    if not isinstance(value, str) or not value.isascii():
+        raise _refused("description of arguments", value)
+    return parse(value.encode())
 
 
 def _branch(value: Any) -> Any:
@@ -197,7 +202,7 @@ def _kind(value: Any) -> Any:
 
 def _context(value: Any) -> Any:
     """Take the keys of a dict, as JSON in JSON, or null."""
-    found = parse(value.encode()) if isinstance(value, str) else 0
+    found = _inner_json(value)
     if found is None:
         return value
     return json.dumps(_each(_text("key", r"[\w.\- ]*"))(found))

@@ -21,6 +21,7 @@ from .onnx_files import FileBytes, look_at
 from .pt2_archive import Contents, contents
 from .pt2_graph import Parts, with_graph
 from .read_torch import Maker
+from .weights import shown
 
 _ZIP = b"PK\x03\x04"
 
@@ -62,10 +63,11 @@ def _read(path: Path) -> Model:
 
 
 def _check_names(found: Contents) -> None:
-    names = [name for name, _ in (*found.weights, *found.constants)]
-    twice = sorted(name for name in set(names) if names.count(name) > 1)
-    if twice:
-        raise ConvertError(f"tensor {twice[0]!r} is there twice")
+    seen: set[str] = set()
+    for name, _ in (*found.weights, *found.constants):
+        if name in seen:
+            raise ConvertError(f"tensor {shown(name)} is there twice")
+        seen.add(name)
 
 
 def _model(parts: Parts) -> Model:

@@ -246,6 +246,7 @@ HOSTILE: dict[str, Callable[[Any], None]] = {
     "custom object": node(inputs=[{"name": "x", "arg": {"as_custom_obj": {"name": "x"}}}]),
     "two kinds of argument": node(inputs=[{"name": "x", "arg": {"as_int": 1, "as_none": True}}]),
     "class of arguments": called("os.system"),
+    "class that is no text": called("\ud800"),
     "another schema": lambda found: found["schema_version"].update(major=9),
     "custom objects": lambda found: found["graph_module"]["graph"].update(
         custom_obj_values={"x": {"name": "x", "class_fqn": "y"}}
