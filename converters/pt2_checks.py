@@ -5,7 +5,8 @@ expressions of sizes as Python, writes names into Python source that it runs, an
 So it gets what this module makes of the JSON: fields that are known, names that are identifiers,
 operators of ATen, expressions of symbols and whole numbers. Anything else is refused.
 
-Spec: spec/SECURITY.md (S5), torch/_export/serde/schema.py (version 8).    Sister: pt2_graph.py
+Spec: spec/SECURITY.md (S5), torch/_export/serde/schema.py (version 8)
+Sisters: pt2_sizes.py (expressions), pt2_graph.py
 """
 
 from __future__ import annotations
@@ -17,20 +18,14 @@ from typing import Any
 
 from dcformat.errors import ConvertError
 
+from .pt2_sizes import SYMBOL, expression
 from .strict_json import parse
 from .weights import shown
 
 Check = Callable[[Any], Any]  #: returns what is kept of a value; ConvertError where it is refused
 
 MAJOR = 8
-_MAX_EXPRESSION = 400
 _DIALECTS = ("TRAINING", "ATEN")
-_SYMBOL = r"(?:zuf|zf|s|u)\d{1,9}"
-_FUNCTIONS = (
-    "FloorDiv|CeilDiv|CleanDiv|IntTrueDiv|ModularIndexing|PythonMod|Mod|Where|Max|Min|"
-    "ToFloat|TruncToInt|FloorToInt|CeilToInt|Eq|Ne|Lt|Le|Gt|Ge|Not|And|Or|True|False"
-)
-_TOKEN = re.compile(rf"{_SYMBOL}\b|(?:{_FUNCTIONS})\b|\d{{1,18}}(?![\w.])|[-+/,()<>=&|~ ]|\*(?!\*)")
 _OPERATOR = re.compile(
     r"torch\.ops\.(?:aten|prims)\.(?P<op>[A-Za-z_]\w*)\.[A-Za-z]\w*"
     r"|torch\.ops\.higher_order\.(?:cond|wrap_with_set_grad_enabled|wrap_with_autocast)"
@@ -149,19 +144,6 @@ def _nothing(value: Any) -> Any:
     return value
 
 
-def _expression(value: Any) -> Any:
-    """Take sums, products and comparisons of symbols and whole numbers."""
-    if not isinstance(value, str) or len(value) > _MAX_EXPRESSION:
-        raise _refused("expression", value)
-    place = 0
-    while place < len(value):
-        token = _TOKEN.match(value, place)
-        if token is None:
-            raise _refused("expression", value)
-        place = token.end()
-    return value
-
-
 def _target(value: Any) -> Any:
     match = _OPERATOR.fullmatch(value) if isinstance(value, str) else None
     if match is None:
@@ -235,7 +217,7 @@ _WORDS = _text("text", r"[\w,.>\- ]{0,200}")
 _FLAG = _is(bool, "flag")
 _TENSOR = _struct(name=_NAME)
 _HINT = _union(as_int=_whole, as_bool=_FLAG, as_float=_real)
-_SYMBOLIC = _struct(expr_str=_expression, hint=_maybe(_HINT))
+_SYMBOLIC = _struct(expr_str=expression, hint=_maybe(_HINT))
 _SYM_INT = _union(as_expr=_SYMBOLIC, as_int=_whole)
 _SYM_FLOAT = _union(as_expr=_SYMBOLIC, as_float=_real)
 _SYM_BOOL = _union(as_expr=_SYMBOLIC, as_bool=_FLAG)
@@ -337,7 +319,7 @@ _PROGRAM = _struct(
     ),
     opset_version=_table(_NAME, _whole),
     range_constraints=_table(
-        _text("symbol", _SYMBOL), _struct(min_val=_maybe(_whole), max_val=_maybe(_whole))
+        _text("symbol", SYMBOL), _struct(min_val=_maybe(_whole), max_val=_maybe(_whole))
     ),
     schema_version=_struct(major=_whole, minor=_whole),
     verifiers=_dialects,

@@ -234,6 +234,23 @@ HOSTILE: dict[str, Callable[[Any], None]] = {
     "expression with a power": size("9**9**9**9"),
     "expression without end": size("s0+" * 1000),
     "expression of a wrong type": size(["s0"]),
+    "expression that is too deep": size("-" * 3000 + "1"),
+    "expression of depth": size("Add(" * 900 + "1" + ")" * 900),
+    "expression with a NUL": size("s0\0"),
+    "expression with a tower": size("Pow(Integer(9), Pow(Integer(9), Integer(9)))"),
+    "expression with a high power": size("Pow(Integer(9), Integer(99))"),
+    "expression with powers of powers": size("Pow(Pow(Integer(9), Integer(8)), Integer(8))"),
+    "expression with a long number": size("1" * 3000),
+    "expression with a text": size("Integer('os')"),
+    "expression that calls a result": size("Max(1)(2)"),
+    "expression that calls an index": size("Max[0](2)"),
+    "expression with a comprehension": size("Max(*[s0 for s0 in s0])"),
+    "expression with a lambda": size("(lambda: 1)()"),
+    "expression with a walrus": size("(s0 := 1)"),
+    "expression of an unknown function": size("Function('f')"),
+    "expression of a symbol with code": size("Symbol('os.system')"),
+    "expression of a symbol with a cause": size("Symbol('s0', commutative=print('x'))"),
+    "expression of a symbol with a star": size("Symbol('s0', **{})"),
     "operator of torch": node(target="torch.os.system"),
     "operator that opens files": node(target="torch.ops.aten.from_file.default"),
     "operator of operator": node(target="_operator.methodcaller"),
@@ -267,8 +284,19 @@ def test_what_could_run_code_is_not_handed_to_pytorch(what: str) -> None:
     assert "\n" not in str(error.value)
 
 
+S7 = "Symbol('s7', positive=True, integer=True)"
+
+
 @pytest.mark.parametrize(
-    "text", ["s0", "2*s0 + 1", "FloorDiv(s77, 2)", "Max(1, u0 - 3)", "s0 >= 2"]
+    "text",
+    [
+        "s0",
+        "2*s0 + 1",
+        S7,
+        f"Mul(Integer(4), Max(Integer(1), Add(FloorDiv({S7}, Integer(2)), Integer(-3))))",
+        f"Pow({S7}, Integer(2))",
+        f"And(GreaterThan({S7}, Integer(2)), Unequality({S7}, Integer(7)))",
+    ],
 )
 def test_expressions_of_sizes_are_taken(text: str) -> None:
     found = program()

@@ -21,6 +21,7 @@ from torch_nets import (
 )
 
 import dcformat
+from dcformat.converters import torch_export
 from dcformat.errors import ConvertError
 
 
@@ -100,6 +101,18 @@ def test_nothing_of_the_source_code_is_in_the_graph() -> None:
 def test_the_same_module_gives_the_same_graph() -> None:
     graphs = [dcformat.from_torch(*net("lstm")).graph for _ in range(2)]
     assert graphs[0] == graphs[1]
+
+
+def test_numbers_too_large_for_one_file_stand_beside_the_graph(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module, inputs = net("cnn")
+    plain = dcformat.from_torch(module, inputs)
+    monkeypatch.setattr(torch_export, "_IN_ONE_FILE", 0)
+    model = dcformat.from_torch(module, inputs)
+    assert {t.name for t in plain.tensors} <= {t.name for t in model.tensors}
+    check_weights(model, module)
+    check_answers(model, module, inputs, tmp_path)
 
 
 def test_a_dimension_may_be_dynamic(tmp_path: Path) -> None:
