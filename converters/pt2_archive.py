@@ -185,11 +185,12 @@ class _Reader:
         check_dims(sizes)
         key = f"{folder}/{payload.get('path_name', '')}"
         size = self._member_size(key)
-        storage = Storage(key, dtype, size // WIDTH[dtype], WIDTH[dtype], "cpu")
+        elements = size // WIDTH[dtype]
+        storage = Storage(key, dtype, elements, WIDTH[dtype], "cpu", elements)
         if size % WIDTH[dtype]:
             raise ConvertError(f"{shown(key)} has {size} bytes, which are no {dtype.name}")
-        if offset + reach(sizes, strides) > storage.elements:
-            raise ConvertError(f"it ends behind the {storage.elements} elements of {shown(key)}")
+        if offset + reach(sizes, strides) > elements:
+            raise ConvertError(f"it ends behind the {elements} elements of {shown(key)}")
         return View(storage, offset, sizes, strides, dtype)
 
     def _member_size(self, name: str) -> int:
