@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from dcformat.errors import ConvertError
 from dcformat.formats import Reader
@@ -197,7 +197,7 @@ def _entry_fault(entry: Any) -> str:
     return "" if found == needed else f"{found} bytes where its shape and type need {needed}"
 
 
-def _whole_numbers(value: Any) -> bool:
+def _whole_numbers(value: Any) -> TypeGuard[list[int]]:
     return isinstance(value, list) and all(type(n) is int and 0 <= n < 1 << 64 for n in value)
 
 
