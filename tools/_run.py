@@ -26,7 +26,8 @@ Arrays = dict[str, npt.NDArray[Any]]
 
 #: Sizes tried, in this order, for the dimensions that a model leaves open.
 SIZES = (1, 2, 4, 8, 16, 32, 64, 256, 512, 576, 1024)
-_TYPES = {
+#: NumPy types of the element types that onnxruntime names.
+NUMPY_TYPES = {
     "float": "<f4",
     "double": "<f8",
     "float16": "<f2",
@@ -49,7 +50,7 @@ class CannotRunError(Exception):
 def main(arguments: Sequence[str]) -> int:
     """Run the model that the arguments name; returns the exit code."""
     model, out, runs, seed, memory, seconds, *given = arguments
-    _limit(int(memory), int(seconds))
+    limit(int(memory), int(seconds))
     try:
         session = _session(model)
         if given:
@@ -66,7 +67,7 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _limit(memory: int, seconds: int) -> None:
+def limit(memory: int, seconds: int) -> None:
     """Bound memory, processor time and the size of files; only where the system can."""
     try:
         import resource  # noqa: PLC0415 - not on Windows
@@ -136,9 +137,9 @@ def _random(random: np.random.Generator, kind: str, shape: list[int]) -> npt.NDA
     name = kind.removeprefix("tensor(").removesuffix(")")
     if name == "string":
         return np.full(shape, "a")
-    if name not in _TYPES:
+    if name not in NUMPY_TYPES:
         raise CannotRunError(f"no random input of type {kind}")
-    dtype = np.dtype(_TYPES[name])
+    dtype = np.dtype(NUMPY_TYPES[name])
     if dtype.kind == "f":
         return random.standard_normal(shape).astype(dtype)
     return random.integers(0, 128 if name in ("uint8", "int8") else 2, shape).astype(dtype)
