@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .canonical import form_again, stored_again
-from .decode import Opened, Record, block_reader, read_front
+from .decode import Opened, Record, block_reader, front_sizes, read_front
 from .encodings import LAYOUTS, VALUES, coder_packed
 from .encodings.coder_huffman import Table
 from .encodings.parts import Plan, Planes, Reader
@@ -44,7 +44,7 @@ def bits_of_blocks(opened: Opened, record: Record, plan: Plan, symbols: Array) -
 
     `symbols` are those of `decode.decode_symbols`, which agree with the file.
     """
-    size = 8 * sum(len(block) for block in read_front(opened, record).blocks)
+    size = 8 * len(_body(opened, record, plan))
     if record.head.coder == Coder.ZSTD:
         return {FRAMES: size}
     if record.head.coder == Coder.PACKED and record.head.layout == Layout.DENSE:
@@ -81,10 +81,14 @@ def _counts(opened: Opened, record: Record, plan: Plan, symbols: Array) -> I64:
     """Return how often each symbol stands in the blocks: (classes * streams, 256)."""
     planes = VALUES[record.head.values].to_planes(plan, symbols)
     form = form_again(opened, record, stored_again(record, plan, planes), record.layout)
-    size = sum(len(block) for block in read_front(opened, record).blocks)
+    return form.counts if _gives(form, _body(opened, record, plan)) else read(opened, record)
+
+
+def _body(opened: Opened, record: Record, plan: Plan) -> memoryview:
+    """Return the bytes of all blocks: the payload without what stands before them."""
+    start = record.offset + plan.axis_bytes + sum(front_sizes(record.head))
     stop = record.offset + record.head.payload_size
-    stored = opened.container.stored(Section.PAYLOAD)[stop - size : stop]
-    return form.counts if _gives(form, stored) else read(opened, record)
+    return opened.container.stored(Section.PAYLOAD)[start:stop]
 
 
 def _gives(form: Form, stored: memoryview) -> bool:

@@ -89,9 +89,9 @@ def entropy_bits(planes: Planes) -> float:
     total = 0.0
     for place in range(planes.shape[1]):
         counts = kernels.histogram(np.ascontiguousarray(planes[:, place]))
-        used = counts[counts > 0].astype(np.float64)
-        total += float(-(used * np.log2(used / used.sum())).sum()) if used.size else 0.0
-    return max(total, 0.0)
+        used = counts[counts > 0]
+        total += float(used @ np.log2(len(planes) / used)) if used.size else 0.0
+    return total
 
 
 def _zeros(elements: Array, dtype: DType) -> int:

@@ -46,7 +46,8 @@ class Stored:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return tuple(self.tensor.shape[i] for i in self.order)
+        shape = self.tensor.shape
+        return tuple(shape[i] for i in self.order)
 
     @property
     def rows(self) -> int:

@@ -9,6 +9,7 @@ import re
 from collections.abc import Sequence
 
 from dcformat.tools import _audit_changes as changes
+from dcformat.tools import _audit_costs as costs
 from dcformat.tools._audit_json import Document
 from dcformat.tools._audit_terminal import PURPOSE, TENSOR, about, purpose_rows, tensor_rows, title
 from dcformat.tools._audit_text import Column
@@ -30,6 +31,12 @@ def markdown(doc: Document) -> str:
         parts.append(_most(changes.CHANGE, changes.change_rows(doc)))
     parts.append(_folded("where the bytes are", table(PURPOSE[:3], purpose_rows(doc))))
     parts.append(_folded("tensors, largest first", _most(TENSOR, tensor_rows(doc))))
+    if doc["compute"]:
+        rows = _most(costs.COMPUTE, costs.compute_rows(doc))
+        pairs = table(costs.PAIRS, costs.pair_rows(doc))
+        lines = [f"- {escaped(line)}" for line in costs.compute_lines(doc)]
+        body = [part for part in ("\n".join(lines), rows, pairs) if part]
+        parts.append(_folded("compute", "\n\n".join(body)))
     return "\n\n".join(part for part in parts if part) + "\n"
 
 

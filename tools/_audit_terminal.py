@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from rich.text import Text
 
 from dcformat.tools import _audit_changes as changes
+from dcformat.tools import _audit_costs as costs
 from dcformat.tools._audit_json import Document
 from dcformat.tools._audit_text import Column, lines
 from dcformat.tools._terminal import Talk, console, count_of, human_size, safe_name
@@ -39,11 +40,14 @@ def show(talk: Talk, doc: Document) -> None:
     """Print the document of one file."""
     width = _width()
     talk.say(Text(title(doc), style="bold"))
-    for line in about(doc):
+    for line in [*about(doc), *costs.compute_lines(doc)]:
         talk.say(f"  {line}")
     _table(talk, "where the bytes are", PURPOSE, purpose_rows(doc), width)
     _some(talk, "tensors, largest first", TENSOR, tensor_rows(doc), width)
     _shared(talk, doc, width)
+    if doc["compute"]:
+        _some(talk, "compute, most first", costs.COMPUTE, costs.compute_rows(doc), width)
+        _some(talk, costs.pairs_title(doc), costs.PAIRS, costs.pair_rows(doc), width)
     if doc["diff"]:
         rows = changes.change_rows(doc)
         _some(talk, changes.change_title(doc), changes.CHANGE, rows, width)

@@ -21,13 +21,16 @@ from dcformat.audit import audit
 from dcformat.audit_budget import FILE, Limit, check_budget, read_budget, size_of
 from dcformat.audit_diff import compare, side_of
 from dcformat.compress.recipe import PRESETS
+from dcformat.converters.onnx_compute import parse_shapes
 from dcformat.converters.onnx_skeleton import uses_of_file
 from dcformat.files import atomic_output
 from dcformat.tools import _audit_csv, _audit_json
 from dcformat.tools import _terminal as terminal
 from dcformat.tools._audit_baseline import read_baseline
 from dcformat.tools._audit_changes import exceeded
+from dcformat.tools._audit_costs import compute_of
 from dcformat.tools._audit_foreign import Subject, subject_of
+from dcformat.tools._audit_html import render
 from dcformat.tools._audit_json import Document
 from dcformat.tools._audit_markdown import markdown
 from dcformat.tools._audit_terminal import show
@@ -37,6 +40,7 @@ from dcformat.tools._terminal import Talk, safe_name
 _OUTPUTS: Mapping[str, Callable[[Document], str]] = {
     "markdown": markdown,
     "csv": _audit_csv.table,
+    "html": render,
 }
 _LIMITS = (
     "MAX_RANK", "MAX_SECTIONS", "MAX_TENSORS", "MAX_TABLES", "MAX_ELEMENTS", "MAX_NAME_BYTES",
@@ -78,8 +82,10 @@ def _print_limits(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
 @click.option("--split-shared", is_flag=True, help="Divide shared tables among their tensors.")
 @click.option("--preset", type=click.Choice(list(PRESETS)), help="What to make of other formats.")
 @click.option("--from", "kind", metavar="FORMAT", help="What FILE is, by name.")
+@click.option("--shape", "shapes", metavar="INPUT=N,...", multiple=True, help="Of an input.")
 @click.option("--json", is_flag=True, help="Print JSON, as spec/audit.schema.json has it.")
 @click.option("--markdown", metavar="OUT", help="Write Markdown, for a pull request; - prints it.")
+@click.option("--html", metavar="OUT", help="Write one page to look around in; - prints it.")
 @click.option("--csv", metavar="OUT", help="Write a table for a spreadsheet; - prints it.")
 @click.option(
     "--limits",
@@ -99,7 +105,7 @@ def main(file: str, **options: Any) -> int:
     Of an .onnx or another model the audit is of what dcconvert would make of it.
     """
     limits = _check_options(options)
-    to_stderr = STANDARD in (options["markdown"], options["csv"])
+    to_stderr = STANDARD in [options[name] for name in _OUTPUTS]
     talk = Talk("dcaudit", options["verbose"], options["quiet"], options["json"], to_stderr)
     try:
         with _about(file):
@@ -121,7 +127,7 @@ def _check_options(options: Mapping[str, Any]) -> tuple[Limit, ...]:
     """Return the limits of --budget; refuse options that contradict each other."""
     printed = [name for name in _OUTPUTS if options[name] == STANDARD]
     if len(printed) + options["json"] > 1:
-        raise click.UsageError("only one of --json, --markdown - and --csv - can be printed")
+        raise click.UsageError("only one of --json and outputs named - can be printed")
     names = [DCF, *formats.known("read")]
     if options["kind"] is not None and options["kind"] not in names:
         raise click.UsageError(
@@ -153,11 +159,15 @@ def _document(
     ):
         if subject.model is None and options["preset"] is not None:
             raise click.UsageError("--preset is for models that are no .dcf yet")
-        return _audited(subject, options, limits, tick)
+        return _audited(talk, subject, options, limits, tick)
 
 
 def _audited(
-    subject: Subject, options: Mapping[str, Any], limits: tuple[Limit, ...], tick: terminal.Tick
+    talk: Talk,
+    subject: Subject,
+    options: Mapping[str, Any],
+    limits: tuple[Limit, ...],
+    tick: terminal.Tick,
 ) -> Document:
     file, split = subject.file, options["split_shared"]
     source, baseline = subject.model, options["baseline"]
@@ -167,6 +177,9 @@ def _audited(
     report = audit(file, uses_of_file(file), source, split_shared=split, progress=tick)
     doc = _audit_json.document(report, subject.name, file)
     doc |= {"source": subject.source, "estimate": subject.estimate}
+    doc["compute"], reason = compute_of(file, report, parse_shapes(options["shapes"]))
+    if reason:
+        talk.warn(safe_name(f"{subject.name}: compute: {reason}"))
     diff = None
     if baseline is not None:
         with _about(baseline):

@@ -264,3 +264,46 @@ def test_a_table_folds_to_a_width() -> None:
     least = lines(columns, rows, 24)
     assert least[1] == "a_rather….weight  12,345"
     assert max(map(len, least)) <= 24
+
+
+def test_compute_is_counted_where_there_is_a_graph(run: Any, pair: tuple[Path, Path]) -> None:
+    """A 3x3 convolution of 2 channels to 16 on 5x5: 3x3 places; a dense layer 144 to 10."""
+    doc = asked(run, pair[0])
+    found = {row["name"]: row["macs"] for row in doc["compute"]["layers"] if row["macs"]}
+    assert found == {"conv1": 3 * 3 * 16 * 2 * 3 * 3, "fc": 1440}
+    assert doc["compute"]["macs"] == 4032
+    text = run("dcaudit", pair[0]).stdout
+    assert "compute: 4,032 MACs" in text
+    assert "conv1  Conv  2,592  64.3 %" in text
+    two = asked(run, pair[0], "--shape", "x=2,2,5,5")["compute"]
+    assert two["macs"] == 8064
+
+
+def test_a_shape_that_does_not_fit_is_one_line(
+    run: Any, net: Path, pair: tuple[Path, Path]
+) -> None:
+    assert fails(run, pair[0], "--shape", "x=2,many").startswith(f"{pair[0]}: ")
+    bare = net.with_name("bare.dcf")
+    run("dcconvert", pair[0], "-o", bare, "--no-graph", "-q")
+    assert asked(run, bare)["compute"] is None
+    assert "ONNX graph" in fails(run, bare, "--shape", "x=1,2,5,5")
+
+
+def test_csv_has_multiplications_beside_the_weight(run: Any, pair: tuple[Path, Path]) -> None:
+    text = run("dcaudit", pair[0], "--csv", "-").stdout
+    found = {row["name"]: row["macs"] for row in csv.DictReader(io.StringIO(text)) if row["macs"]}
+    assert found == {"conv1.weight": "2592", "fc.weight": "1440"}
+
+
+def test_html_is_one_page(run: Any, pair: tuple[Path, Path]) -> None:
+    out = pair[0].with_name("page.html")
+    assert run("dcaudit", pair[1], "--baseline", pair[0], "--html", out, "-q").exit_code == 0
+    page = out.read_text()
+    assert page.startswith("<!doctype html>"[:9])
+    assert "fc.weight" in page
+    assert "http://" not in page.replace("http://www.w3.org/", "")
+
+
+def test_markdown_has_compute(run: Any, pair: tuple[Path, Path]) -> None:
+    text = run("dcaudit", pair[0], "--markdown", "-").stdout
+    assert "| conv1 | Conv | 2,592 | 64.3 % |" in text
