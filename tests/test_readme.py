@@ -34,8 +34,9 @@ def desk(tmp_path: Path, digits: Path) -> Path:
     shutil.copy(digits / "digits.onnx", tmp_path / "model.onnx")
     weights = {"fc.weight": np.ones((9, 9), "<f4")}
     (tmp_path / "checkpoint.pth").write_bytes(torch_files.state_dict(weights))
-    (recipe,) = [text for kind, text in BLOCKS if kind == "toml"]
+    recipe, budget = [text for kind, text in BLOCKS if kind == "toml"]
     (tmp_path / "recipe.toml").write_text(recipe)
+    (tmp_path / "budget.toml").write_text(budget)
     return tmp_path
 
 
@@ -64,7 +65,7 @@ def test_the_first_command_ends_as_the_page_says(digits: Path) -> None:
 
 
 def test_the_commands_work_in_the_order_of_the_page(desk: Path) -> None:
-    assert {command[0] for command in COMMANDS} == {"dcconvert", "dcverify"}
+    assert {command[0] for command in COMMANDS} == {"dcaudit", "dcconvert", "dcverify"}
     pytest.importorskip("onnxruntime")
     for command in COMMANDS:
         run(command, desk)
