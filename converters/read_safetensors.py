@@ -39,7 +39,7 @@ _MAX_METADATA = 1 << 23  # bytes of them as JSON; a .dcf has twice as many for a
 _CHUNK = 1 << 20
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Entry:
     """A tensor as the library tells of it; `size` is its bytes."""
 
@@ -124,21 +124,28 @@ def _header(file: Stored) -> bytes:
 
 def _checked(path: Path, header: bytes) -> tuple[list[_Entry], bytes]:
     """Return what the header says, of tensors and beside them."""
-    try:
-        _check_counts(header)
-        said = parse(header)
-    except ConvertError as error:
-        raise ConvertError(f"the JSON of its header is refused: {error.message}") from error
+    texts = _said(header).get(METADATA)
     from safetensors import SafetensorError, safe_open  # noqa: PLC0415 - see tests/test_imports.py
 
     try:
         with safe_open(path, framework="np") as opened:
             entries = [_entry(opened, name) for name in opened.offset_keys()]
     except SafetensorError as error:
-        raise ConvertError(_fault(said) or f"not valid: {_reason(error)}") from error
+        reason = _fault(_said(header)) or f"not valid: {_reason(error)}"
+        raise ConvertError(reason) from error
     except OSError as error:
         raise ConvertError(f"cannot read: {error.strerror or error}") from error
-    return _in_order(entries), _metadata(said.get(METADATA))
+    return _in_order(entries), _metadata(texts)
+
+
+def _said(header: bytes) -> dict[str, Any]:
+    """Return the header's object, in which no key stands twice."""
+    try:
+        _check_counts(header)
+        said: dict[str, Any] = parse(header)
+    except ConvertError as error:
+        raise ConvertError(f"the JSON of its header is refused: {error.message}") from error
+    return said
 
 
 def _in_order(entries: list[_Entry]) -> list[_Entry]:
@@ -172,9 +179,9 @@ def _entry(opened: Any, name: str) -> _Entry:
         raise error.at(f"tensor {shown(name)}") from None
 
 
-def _fault(said: Any) -> str:
+def _fault(said: dict[str, Any]) -> str:
     """Name the first tensor of a header that is wrong by itself; the library seldom does."""
-    for name, entry in said.items() if isinstance(said, dict) else ():
+    for name, entry in said.items():
         reason = _entry_fault(entry) if name != METADATA else ""
         if reason:
             return f"tensor {shown(name)}: {reason}"

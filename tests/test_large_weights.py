@@ -104,5 +104,5 @@ def test_weights_go_from_file_to_file_in_200_mb(sharded: Path, tmp_path: Path) -
     check_same(dcformat.read(sharded).tensors, READER.read(tmp_path / "m.safetensors").tensors)
 
 
-def test_three_gib_become_int8_in_500_mb(sharded: Path, tmp_path: Path) -> None:
-    assert convert(sharded, tmp_path / "m.dcf", "--preset", "int8", "--jobs", "2") < 500
+def test_three_gib_become_int8_in_400_mb(sharded: Path, tmp_path: Path) -> None:
+    assert convert(sharded, tmp_path / "m.dcf", "--preset", "int8", "--jobs", "2") < 400

@@ -6,6 +6,7 @@ Whatever it is, it is one line with file and reason, and the old file stays as i
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import os
 import random
 import shutil
@@ -26,6 +27,10 @@ from dcformat.tools import _convert
 pytest_plugins = ["command_fixtures"]
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="files as POSIX has them")
 
+needs_torch = pytest.mark.skipif(
+    importlib.util.find_spec("torch") is None, reason="needs pip install 'dcformat[torch]'"
+)
+PT = pytest.param("pt", marks=needs_torch)
 ROOT_USER = hasattr(os, "getuid") and os.getuid() == 0
 NOBODY = 65534
 
@@ -71,7 +76,7 @@ def as_nobody() -> Iterator[None]:
 @pytest.fixture
 def open_folder(net: Path, run: Any) -> Iterator[Path]:
     """A folder that nobody may enter, with net.onnx; pytest's own are closed to others."""
-    for kind in (".dcf", ".npz"):  # loads what nobody may not read
+    for kind in (".dcf", ".npz", ".safetensors"):  # loads what nobody may not read
         run("dcconvert", net, "-o", net.with_suffix(kind))
     folder = Path(tempfile.mkdtemp(prefix="dcformat-test-"))
     shutil.copy(net, folder)
@@ -87,7 +92,7 @@ def open_folder(net: Path, run: Any) -> Iterator[Path]:
         shutil.rmtree(folder)
 
 
-@pytest.mark.parametrize("kind", ["dcf", "onnx", "npz"])
+@pytest.mark.parametrize("kind", ["dcf", "onnx", "npz", "safetensors", PT])
 def test_a_full_disk_leaves_the_old_file(
     run: Any, digits: Path, small_disk: Path, tmp_path: Path, kind: str
 ) -> None:
@@ -132,7 +137,7 @@ def test_a_limit_on_file_sizes_is_told(run: Any, digits: Path, tmp_path: Path) -
     assert names(tmp_path) == ["x.dcf"]
 
 
-@pytest.mark.parametrize("kind", ["dcf", "npz"])
+@pytest.mark.parametrize("kind", ["dcf", "npz", "safetensors"])
 def test_a_read_only_folder_is_told(run: Any, open_folder: Path, kind: str) -> None:
     out = open_folder / f"x.{kind}"
     open_folder.chmod(0o555)
@@ -144,7 +149,7 @@ def test_a_read_only_folder_is_told(run: Any, open_folder: Path, kind: str) -> N
     assert names(open_folder) == ["net.onnx"]
 
 
-@pytest.mark.parametrize("kind", ["dcf", "npz"])
+@pytest.mark.parametrize("kind", ["dcf", "npz", "safetensors"])
 def test_a_read_only_file_is_not_replaced(run: Any, open_folder: Path, kind: str) -> None:
     out = open_folder / f"x.{kind}"
     out.write_bytes(b"old")
