@@ -79,7 +79,7 @@ def _named(path: Path) -> Iterator[None]:
 def _open(model: Model) -> _Opened:
     if model.graph is None:
         why = "".join(f" ({note})" for note in model.notes if note.startswith("no graph: "))
-        raise ConvertError(f"has no graph{why}; only its tensors can be written, as .npz")
+        raise ConvertError(f"has no graph{why}; its tensors can be written as .safetensors or .npz")
     if model.graph.format != GraphFormat.ONNX:
         raise ConvertError(f"has a graph of format {model.graph.format}, which is not ONNX")
     holes, skeleton = decode_graph(model.graph.data, len(model.tensors))
