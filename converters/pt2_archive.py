@@ -135,6 +135,9 @@ def _find(archive: Archive) -> tuple[str, str]:
 
 def _json(archive: Archive, name: str) -> Any:
     try:
+        member = archive.members.get(name)
+        if member is not None and member.method != STORED:  # so that it is as small as the file
+            raise ConvertError("it is compressed: pack the archive without compression (zip -0)")
         return parse(archive.read(name, _MAX_JSON))
     except ConvertError as error:
         raise error.at(name) from error.__cause__

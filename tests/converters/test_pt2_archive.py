@@ -193,6 +193,21 @@ def test_a_wrong_archive_is_an_error_of_one_line(
     assert "\n" not in str(error.value)
 
 
+def test_weights_may_be_compressed_and_tables_not(tmp_path: Path) -> None:
+    path = tmp_path / "m.pt2"
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in members().items():
+            how = zipfile.ZIP_STORED if name.endswith(".json") else zipfile.ZIP_DEFLATED
+            archive.writestr("net/" + name, data, how)
+    model = dcformat.read(path)
+    assert model["fc.weight"].data.tobytes() == weights()["fc.weight"].tobytes()
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in members().items():
+            archive.writestr("net/" + name, data)
+    with pytest.raises(ConvertError, match=r"model_weights_config\.json: it is compressed"):
+        dcformat.read(path)
+
+
 def test_custom_objects_are_refused_and_not_unpickled(tmp_path: Path) -> None:
     table = json.dumps({"config": {"thing": entry("custom_obj_0", None, True)}}).encode()
     name = "data/constants/model_constants_config.json"
