@@ -69,6 +69,17 @@ def test_the_module_stays_as_it_was(capfd: Any) -> None:
     assert capfd.readouterr() == ("", "")
 
 
+def test_an_lstm_still_runs_and_learns() -> None:
+    """The exporter puts other tensors into its list of weights meanwhile."""
+    module, inputs = net("lstm")
+    before, flat = answers(module, inputs), [id(w) for w in module.rnn._flat_weights]
+    dcformat.from_torch(module, inputs)
+    assert [id(w) for w in module.rnn._flat_weights] == flat
+    np.testing.assert_array_equal(answers(module, inputs), before)
+    module(*inputs).sum().backward()
+    assert all(p.grad is not None for p in module.parameters())
+
+
 def test_dropout_and_norms_are_as_in_evaluation(tmp_path: Path) -> None:
     module, inputs = net("cnn")
     module.train()
