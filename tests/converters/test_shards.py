@@ -8,8 +8,10 @@ import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from safetensors_files import file_of, pack, sharded
+from torch_files import state_dict
 
 import dcformat
 from dcformat.converters.shards import READER
@@ -58,6 +60,23 @@ def test_a_sharded_model_becomes_one_file_that_verifies(tmp_path: Path) -> None:
     dcformat.save(dcformat.read(path), tmp_path / "m.dcf")
     assert dcformat.verify(tmp_path / "m.dcf", against=path).ok
     assert dcformat.load(tmp_path / "m.dcf").metadata[Meta.SOURCE_METADATA] == b'{"format":"pt"}'
+
+
+def test_shards_of_torch_are_read_by_their_reader(tmp_path: Path) -> None:
+    arrays = {"b": np.arange(6, dtype="<f4").reshape(2, 3), "a": np.arange(3, dtype="<i8")}
+    for number, (name, array) in enumerate(arrays.items()):
+        (tmp_path / f"pytorch_model-{number}.bin").write_bytes(state_dict({name: array}))
+    path = tmp_path / "pytorch_model.bin.index.json"
+    weight_map = {"a": "pytorch_model-1.bin", "b": "pytorch_model-0.bin"}
+    path.write_text(json.dumps({"metadata": {"total_size": 48}, "weight_map": weight_map}))
+    model = dcformat.read(path)
+    assert [t.name for t in model.tensors] == ["b", "a"]
+    for tensor in model.tensors:
+        assert tensor.data.dtype == arrays[tensor.name].dtype
+        assert np.array_equal(tensor.data, arrays[tensor.name])
+    assert not [note for note in model.notes if "total_size" in note]
+    (tmp_path / "pytorch_model-1.bin").write_bytes(b"PK\3\4")
+    assert refused(path).startswith(" / shard 'pytorch_model-1.bin': ")
 
 
 def test_an_output_that_would_replace_a_shard_is_refused(tmp_path: Path) -> None:
