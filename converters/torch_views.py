@@ -23,10 +23,11 @@ from dcformat.ids import NUMPY, WIDTH, DType
 from dcformat.model import Array, Window
 
 from .onnx_data import check_bools
-from .onnx_files import read_at, read_into
+from .onnx_files import read_at, read_into, read_strips
 
 _CHUNK = 1 << 20  # bytes that are read at once
 _GAP = 1 << 13  # bytes that are rather read than skipped by one more call
+_SPARSE = 4  # elements that are read of a strip for each one that is wanted
 
 
 class Opens(Protocol):
@@ -114,15 +115,31 @@ class Strided:
             data = read_at(stream, self.start + first * width, span * width)
             out[...] = self._strided(data, out.shape, strides)
         else:
-            row = reach(out.shape[1:], strides[1:])
-            near = (strides[0] - row) * width <= _GAP and strides[0] * width <= _CHUNK
-            group = max(1, (_CHUNK // width - row) // strides[0]) if near else 1
-            for place in range(0, out.shape[0], group):
-                part = out[place : place + group] if group > 1 else out[place, ...]
-                steps = strides if group > 1 else strides[1:]
-                self._gather(stream, first + place * strides[0], steps, part)
+            self._gather_rows(stream, first, strides, out)
 
-    def _strided(self, data: bytearray, shape: tuple[int, ...], strides: list[int]) -> Array:
+    def _gather_rows(self, stream: BinaryIO, first: int, strides: list[int], out: Array) -> None:
+        """Do what `_gather` does, by indices of the first axis: many, a strip each, or one."""
+        width = WIDTH[self.dtype]
+        row = reach(out.shape[1:], strides[1:])
+        near = (strides[0] - row) * width <= _GAP and strides[0] * width <= _CHUNK
+        dense = row * width <= _CHUNK and row <= _SPARSE * prod(out.shape[1:])
+        step = strides[0] if near else row
+        group = max(1, (_CHUNK // width - row) // step) if near or dense else 1
+        for place in range(0, out.shape[0], group):
+            part, start = out[place : place + group], first + place * strides[0]
+            if near and group > 1:
+                self._gather(stream, start, strides, part)
+            elif dense:
+                starts = [start + i * strides[0] for i in range(len(part))]
+                offsets = [self.start + n * width for n in starts]
+                data = _strips(stream, offsets, row * width)
+                part[...] = self._strided(data, part.shape, [row, *strides[1:]])
+            else:
+                self._gather(stream, start, strides[1:], part[0, ...])
+
+    def _strided(
+        self, data: bytes | bytearray, shape: tuple[int, ...], strides: list[int]
+    ) -> Array:
         numbers = np.frombuffer(data, NUMPY[self.dtype])
         if self.big:
             numbers = numbers.byteswap()
@@ -135,6 +152,14 @@ def reach(dims: Sequence[int], strides: Sequence[int]) -> int:
     if not prod(dims):
         return 0
     return 1 + sum((n - 1) * stride for n, stride in zip(dims, strides, strict=True))
+
+
+def _strips(stream: BinaryIO, offsets: list[int], size: int) -> bytes:
+    """Return the `size` bytes at each offset, one after the other."""
+    if isinstance(stream, io.BytesIO):
+        data = stream.getbuffer()
+        return b"".join([data[offset : offset + size] for offset in offsets])
+    return read_strips(stream, offsets, size)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import numpy as np
 import torch_files as made
 from torch_files import call, integer, items, mapping, name, text
 
+_VERSION = {"version": b"3\n"}  # without which torch reads no archive
 _ENDS = (b"PK\x01\x02", b"PK\x03\x04", b"PK\x05\x06")
 _FIELDS = (0, 1, 2, 8, 20, 64, 255, 4096, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0xFFFFFFFF, 1 << 40)
 #: Instructions, and what may stand behind them.
@@ -72,8 +73,8 @@ def archives() -> list[bytes]:
     """Return zip archives: a state dict, a checkpoint, deflated, big-endian, TorchScript."""
     value = _checkpoint()
     return [
-        made.state_dict(arrays()),
-        made.Archive(value, _storages()).bytes(),
+        made.state_dict(arrays(), members=_VERSION),
+        made.Archive(value, _storages(), members=_VERSION).bytes(),
         made.Archive(value, _storages(), deflated=True).bytes(),
         made.Archive(value, _storages(), members={"byteorder": b"big"}).bytes(),
         _script(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random as chance
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -9,12 +10,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch_mutants as mutants
 
 import dcformat
 from dcformat.converters import read_torch
 from dcformat.errors import ConvertError
 from dcformat.ids import DType
-from dcformat.model import Model
+from dcformat.model import Model, Tensor
 
 torch = pytest.importorskip("torch", reason="torch is not installed (pip install torch==2.13.0)")
 torch.set_num_threads(1)
@@ -258,3 +260,43 @@ def test_a_frozen_script_has_its_weights_in_constants(tmp_path: Path) -> None:
     found = {t.shape: t.data.tobytes() for t in model.tensors}
     assert found == {(2, 3): bits(net.weight), (2,): bits(net.bias)}
     assert "it has no parameters" in model.notes[0]
+
+
+def named(value: Any) -> dict[str, Any] | None:
+    """Return the tensors of a flat dict of torch's; None where it is something else."""
+    if not isinstance(value, dict):
+        return None
+    inner = value.get("state_dict", value)
+    flat = isinstance(inner, dict) and all(isinstance(v, torch.Tensor) for v in inner.values())
+    return inner if flat else None
+
+
+def asked(path: Path) -> dict[str, Any] | None:
+    """Return what torch reads without running anything; None where it refuses, however it does."""
+    try:
+        return named(torch.load(path, weights_only=True, map_location="cpu"))
+    except Exception:
+        return None
+
+
+def test_torch_reads_the_same_of_damaged_files(tmp_path: Path) -> None:
+    """What both read of a mutant is the same; torch is not asked about what is refused here."""
+    seeds, rng = [mutants.archives()[0], mutants.legacies()[1]], chance.Random(3)
+    path, both = tmp_path / "x.pt", 0
+    for _ in range(600):
+        path.write_bytes(mutants.damaged(rng.choice(seeds), rng))
+        try:
+            model = dcformat.read(path)
+        except ConvertError:
+            continue
+        wanted = asked(path)
+        if wanted is not None:
+            both += 1
+            assert {t.name: bits_of(t) for t in model.tensors} == {
+                str(name): (tuple(tensor.shape), bits(tensor)) for name, tensor in wanted.items()
+            }
+    assert both > 10
+
+
+def bits_of(tensor: Tensor) -> tuple[tuple[int, ...], bytes]:
+    return tensor.shape, tensor.data.tobytes()
