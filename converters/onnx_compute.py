@@ -287,7 +287,7 @@ def _weights(
     products: Sequence[Product], inputs: Sequence[Value | None]
 ) -> list[tuple[Product, Value]]:
     """Return the parameters that are multiplied, each with the product it is in."""
-    pairs = [(p, inputs[index]) for p in products for index in p.operands]
+    pairs = [(p, inputs[i]) for p in products for i in p.operands if i < len(inputs)]
     return [(product, value) for product, value in pairs if value and value.constant]
 
 

@@ -27,6 +27,11 @@ ShapesOf = Callable[[Any], dict[str, Union[tuple[int, ...], None]]]
 SMALL = 256  # elements of a tensor whose numbers may say a shape
 _MAX_INPUTS = 64
 _DEFAULT_DOMAINS = ("", "ai.onnx")
+#: What a rule raises where a node has wrong inputs or attributes.
+_WRONG_NODE = (
+    *(ValueError, TypeError, IndexError, KeyError, AttributeError),
+    *(ZeroDivisionError, OverflowError),
+)
 _NOWHERE = Scope("", (), 0)
 
 
@@ -108,7 +113,7 @@ def _note(values: Values, name: str, tensor: Any) -> None:
         return
     try:
         values[name] = np.asarray(numpy_helper.to_array(tensor))
-    except (ValueError, TypeError):  # its numbers are not here
+    except (ValueError, TypeError, KeyError):  # its numbers are not here, or of no known type
         return
 
 
@@ -154,8 +159,8 @@ def _worked_out(node: Any, known: Known) -> Array | None:
     try:
         with np.errstate(all="ignore"):
             return np.asarray(rule(attributes, *(known.values[n] if n else None for n in names)))
-    except (ValueError, TypeError, IndexError, KeyError, ZeroDivisionError, OverflowError):
-        return None  # it is the node that is wrong: its shape stays unknown
+    except _WRONG_NODE:
+        return None  # its shape stays unknown
 
 
 def _shape(node: Any, shape: tuple[int, ...] | None) -> Array | None:

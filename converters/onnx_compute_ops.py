@@ -117,11 +117,10 @@ def _multiplied(at: Shapes, left: int, right: int) -> Shape:
 
 def _inner(at: Shapes, left: int, right: int) -> int:
     """Return the length of the axis that is summed over: either operand says it."""
-    found = set()
-    if at.inputs[left]:
-        found.add(at.input(left)[-1])
-    if at.inputs[right]:
-        found.add(at.input(right)[max(-2, -len(at.input(right)))])
+    known = {i: shape for i, shape in enumerate(at.inputs) if shape}
+    found = {known[left][-1]} if left in known else set()
+    if right in known:
+        found.add(known[right][max(-2, -len(known[right]))])
     _fit(len(found) == 1)
     return found.pop()
 

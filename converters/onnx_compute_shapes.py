@@ -26,6 +26,8 @@ Shape = tuple[int, ...]
 
 _MAX_NODES = 1 << 20  # once local functions are in the place of their calls
 _ROUNDS = 8
+_MAX_DIMS = 64  # of a tensor: the length of what Shape gives
+_LONGEST = 1 << 20
 _SHAPE_TYPES = frozenset({6, 7})  # INT32, INT64
 _NUMBERS = [
     "raw_data",
@@ -274,9 +276,26 @@ def _import_all(model: Any) -> None:
         model.opset_import.append(helper.make_opsetid(domain, 1))
 
 
+def _longest_list(model: Any) -> int:
+    """Return how long a list of numbers can get at most that the library follows for us.
+
+    It goes through as many numbers as a tensor says that it has, and a Concat can double them.
+    """
+    lengths = {text(t.name): prod(t.dims) for t in model.graph.initializer if len(t.dims) < 2}
+    longest = max(lengths.values(), default=0)
+    for node in _nodes_of(model.graph):
+        own = [prod(a.t.dims) for a in node.attribute if a.HasField("t") and len(a.t.dims) < 2]
+        taken = [lengths.get(text(name), _MAX_DIMS) for name in node.input]
+        length = sum(taken) if node.op_type == "Concat" else max([*taken, *own, _MAX_DIMS])
+        lengths |= dict.fromkeys(map(text, node.output), length)
+        longest = max(longest, length)
+    return longest
+
+
 def _infer(model: Any) -> Any:
     try:
-        return shape_inference.infer_shapes(model, data_prop=True)
+        cheap = _longest_list(model) <= _LONGEST
+        return shape_inference.infer_shapes(model, data_prop=cheap)
     except Exception as error:  # the library raises what it likes
         raise ConvertError(f"no shapes can be told: {one_line(error)}") from error
 

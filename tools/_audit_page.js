@@ -13,6 +13,10 @@ const FAMILIES = [
   [/LSTM|GRU|RNN|Scan|Loop/, "recurrent layers", 1], [/Gather|Embed/, "embeddings", 5],
   [/Norm/, "norms", 2], [/Attention/, "attention", 3],
 ];
+const PURPOSES = [ // by colour; the rest is grey
+  ["symbols", "frames"], ["gaps", "runs"], ["scales"], ["record"], ["graph"], ["codebook"], ["huffman"],
+  ["offsets", "classes"], [], ["names", "hashes", "metadata", "fixed"],
+];
 const OTHER = ["other tensors", 7];
 const CONTAINER = ["container", 8];
 
@@ -51,7 +55,7 @@ function scaled(n, step, units) {
 const bytes = (n) => scaled(n, KIB, ["B", "KiB", "MiB", "GiB"]);
 const amount = (n) => scaled(n, 1000, ["", "k", "M", "G", "T"]);
 const purposeColor = (name) => {
-  const at = data.purposes.findIndex(([purpose]) => purpose === name);
+  const at = PURPOSES.findIndex((names) => names.includes(name));
   return at < 0 ? 8 : at;
 };
 
@@ -382,5 +386,5 @@ function histogram(t) {
     drawing.append(svg("path", { class: "zero", d: `M${zero.toFixed(1)} 0v100`, "vector-effect": "non-scaling-stroke" }));
   }
   return el("div", {}, drawing, el("div", { class: "ends" }, el("span", {}, plain(t.low)),
-    el("span", {}, marks ? `${places.length} levels` : ""), el("span", {}, plain(t.high))));
+    el("span", {}, marks ? `${known(t.levels) ? t.levels : places.length} levels` : ""), el("span", {}, plain(t.high))));
 }

@@ -467,6 +467,48 @@ def test_a_shape_that_is_a_tensor_of_the_file_is_asked_for(tmp_path: Path) -> No
     assert (unknown.macs, unknown.complete) == (0, False)
 
 
+@pytest.mark.parametrize(
+    "node",
+    [
+        helper.make_node("MatMul", ["s"], ["y"]),
+        helper.make_node("Conv", ["s", "s"], ["y"]),
+        helper.make_node("Slice", ["", "s", "s"], ["y"]),
+        helper.make_node("ConstantOfShape", ["s"], ["y"], value=[1]),
+        helper.make_node("ConstantOfShape", [""], ["y"]),
+        helper.make_node("Concat", ["s", "s"], ["y"]),
+        helper.make_node("Einsum", ["s", "s"], ["y"], equation="i,ij->j"),
+        helper.make_node("Gather", ["s", "odd"], ["y"]),
+        helper.make_node("If", ["s"], ["y"]),
+    ],
+    ids=lambda node: node.op_type,
+)
+def test_a_node_that_is_wrong_is_unknown_or_an_error_in_one_line(node: Any) -> None:
+    odd = TensorProto(name="odd", data_type=99, dims=[1], raw_data=b"1")
+    shape = onnx.numpy_helper.from_array(np.array([2, 3]), "s")
+    tail = helper.make_node("Reshape", ["x", "y"], ["z"])
+    wanted = model([node, tail], [value("x", 6)], [shape, odd], ("z",))
+    assert one_line_or_nothing(wanted)
+
+
+def one_line_or_nothing(wanted: Any) -> bool:
+    try:
+        return compute_of_proto(wanted).macs == 0
+    except ConvertError as error:
+        return "\n" not in str(error)
+
+
+def test_lists_that_say_to_be_endless_are_not_gone_through() -> None:
+    long = [TensorProto(name=n, data_type=7, dims=[1 << 62], raw_data=bytes(8)) for n in "ab"]
+    node = helper.make_node("Add", ["a", "b"], ["y"])
+    assert one_line_or_nothing(model([node], [value("x", 6)], long))
+    double = [helper.make_node("Concat", ["s", "s"], ["c0"], axis=0)]
+    double += [
+        helper.make_node("Concat", [f"c{i}", f"c{i}"], [f"c{i + 1}"], axis=0) for i in range(60)
+    ]
+    start = onnx.numpy_helper.from_array(np.array([2, 3]), "s")
+    assert one_line_or_nothing(model(double, [value("x", 6)], [start], ("c60",)))
+
+
 @pytest.mark.parametrize("data", [b"", b"\x01\0\0\0", b"\0\0\0\0\x0a\x05ab", b"\0\0\0\0\xff\xff"])
 def test_a_section_that_is_no_graph_gives_a_typed_error(data: bytes) -> None:
     with pytest.raises(CorruptError):
