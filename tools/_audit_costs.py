@@ -1,19 +1,23 @@
-"""What the graph of a file costs to run, for the audit's document, and as cells for people.
+"""What the graph of a file costs to run, and its activations: for the document, and as cells.
 
-Sisters: converters/onnx_compute.py (which counts), tools/_audit_terminal.py
+Sisters: converters/onnx_compute.py and tools/_activations.py (which count), _audit_terminal.py
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
+from dcformat import api
 from dcformat.audit_report import Report
 from dcformat.coded import expand_tensor
 from dcformat.converters.onnx_compute import compute_of_graph
 from dcformat.errors import ConvertError, DcfError
-from dcformat.file import File
+from dcformat.file import File, model_of
+from dcformat.files import scratch_folder
 from dcformat.ids import GraphFormat
 from dcformat.model import Array
+from dcformat.tools._activations import activations
 from dcformat.tools._audit_json import Document
 from dcformat.tools._audit_text import Column
 from dcformat.tools._terminal import count_of, human_size, safe_name
@@ -37,6 +41,31 @@ PAIRS = (
     Column("plain convolution"),
     Column("times", 1),
 )
+
+
+ACTIVATIONS = (
+    Column("after", right=False),
+    Column("op", 3, right=False),
+    Column("zeros"),
+    Column("near 0", 6),
+    Column("least", 1),
+    Column("most", 1),
+    Column("8-bit n", 2),
+    Column("never fire", 4),
+)
+
+
+def activations_of(file: File, calib: str, epsilon: float) -> Document:
+    """Return what a calibration set makes of the activations of a file's model.
+
+    The model is built back and run in onnxruntime. Raises ConvertError.
+    """
+    if file.graph is None:
+        raise ConvertError("--calib runs the graph, and there is none")
+    with scratch_folder() as folder:
+        model = folder / "model.onnx"
+        api.write(model_of(file), model)
+        return activations(model, Path(calib), epsilon)
 
 
 def compute_of(
@@ -122,6 +151,30 @@ def _layer(row: Document, total: int) -> list[str]:
 
 def _shapes(outputs: Sequence[Sequence[int] | None]) -> str:
     return ", ".join("x".join(map(str, shape)) if shape is not None else "?" for shape in outputs)
+
+
+def activation_rows(doc: Document) -> Rows:
+    """Return the cells of all activations, in the order of the graph."""
+    return [_activation(row) for row in doc["activations"]["layers"]]
+
+
+def _activation(row: Document) -> list[str]:
+    dead = len(row["dead_channels"])
+    return [
+        safe_name(row["name"]),
+        safe_name(row["op"]),
+        f"{100 * row['zero_share']:.1f} %",
+        f"{100 * row['near_zero_share']:.1f} %",
+        *("" if row[key] is None else f"{row[key]:.4g}" for key in ("low", "high")),
+        "" if row["fraction8"] is None else str(row["fraction8"]),
+        f"{dead:,} of {row['channels']:,}" if dead else "",
+    ]
+
+
+def activations_title(doc: Document) -> str:
+    """Return a title with the number of samples."""
+    found = doc["activations"]
+    return f"activations of {count_of(found['samples'], 'sample')}, near 0: {found['epsilon']:g}"
 
 
 def pair_rows(doc: Document) -> Rows:

@@ -37,6 +37,9 @@ def markdown(doc: Document) -> str:
         lines = [f"- {escaped(line)}" for line in costs.compute_lines(doc)]
         body = [part for part in ("\n".join(lines), rows, pairs) if part]
         parts.append(_folded("compute", "\n\n".join(body)))
+    if doc["activations"]:
+        rows = _most(costs.ACTIVATIONS, costs.activation_rows(doc))
+        parts.append(_folded(escaped(costs.activations_title(doc)), rows))
     return "\n\n".join(part for part in parts if part) + "\n"
 
 

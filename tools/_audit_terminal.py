@@ -48,6 +48,11 @@ def show(talk: Talk, doc: Document) -> None:
     if doc["compute"]:
         _some(talk, "compute, most first", costs.COMPUTE, costs.compute_rows(doc), width)
         _some(talk, costs.pairs_title(doc), costs.PAIRS, costs.pair_rows(doc), width)
+    if doc["activations"]:
+        rows = costs.activation_rows(doc)
+        _some(talk, costs.activations_title(doc), costs.ACTIVATIONS, rows, width)
+        for note in doc["activations"]["notes"]:
+            talk.say(f"  {safe_name(note)}")
     if doc["diff"]:
         rows = changes.change_rows(doc)
         _some(talk, changes.change_title(doc), changes.CHANGE, rows, width)

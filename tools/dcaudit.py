@@ -26,9 +26,10 @@ from dcformat.converters.onnx_skeleton import uses_of_file
 from dcformat.files import atomic_output
 from dcformat.tools import _audit_csv, _audit_json
 from dcformat.tools import _terminal as terminal
+from dcformat.tools._activations import EPSILON
 from dcformat.tools._audit_baseline import read_baseline
 from dcformat.tools._audit_changes import exceeded
-from dcformat.tools._audit_costs import compute_of
+from dcformat.tools._audit_costs import activations_of, compute_of
 from dcformat.tools._audit_foreign import Subject, subject_of
 from dcformat.tools._audit_html import render
 from dcformat.tools._audit_json import Document
@@ -83,6 +84,14 @@ def _print_limits(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
 @click.option("--preset", type=click.Choice(list(PRESETS)), help="What to make of other formats.")
 @click.option("--from", "kind", metavar="FORMAT", help="What FILE is, by name.")
 @click.option("--shape", "shapes", metavar="INPUT=N,...", multiple=True, help="Of an input.")
+@click.option("--calib", metavar="DATA.npz", help="Run it on samples, and look at activations.")
+@click.option(
+    "--epsilon",
+    type=click.FloatRange(0),
+    default=EPSILON,
+    show_default=True,
+    help="What --calib calls near 0.",
+)
 @click.option("--json", is_flag=True, help="Print JSON, as spec/audit.schema.json has it.")
 @click.option("--markdown", metavar="OUT", help="Write Markdown, for a pull request; - prints it.")
 @click.option("--html", metavar="OUT", help="Write one page to look around in; - prints it.")
@@ -178,6 +187,9 @@ def _audited(
     doc = _audit_json.document(report, subject.name, file)
     doc |= {"source": subject.source, "estimate": subject.estimate}
     doc["compute"], reason = compute_of(file, report, parse_shapes(options["shapes"]))
+    if options["calib"] is not None:
+        with _about(options["calib"]):
+            doc["activations"] = activations_of(file, options["calib"], options["epsilon"])
     if reason:
         talk.warn(safe_name(f"{subject.name}: compute: {reason}"))
     diff = None

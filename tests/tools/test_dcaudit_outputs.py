@@ -10,6 +10,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from audit_documents import asked
 from command_nets import make_net
@@ -307,3 +308,19 @@ def test_html_is_one_page(run: Any, pair: tuple[Path, Path]) -> None:
 def test_markdown_has_compute(run: Any, pair: tuple[Path, Path]) -> None:
     text = run("dcaudit", pair[0], "--markdown", "-").stdout
     assert "| conv1 | Conv | 2,592 | 64.3 % |" in text
+
+
+def test_calib_runs_the_model_and_looks_at_activations(
+    run: Any, pair: tuple[Path, Path], tmp_path: Path
+) -> None:
+    pytest.importorskip("onnxruntime")
+    calib = tmp_path / "calib.npz"
+    np.savez(calib, x=np.random.default_rng(1).standard_normal((6, 2, 5, 5)).astype("f4"))
+    found = asked(run, pair[0], "--calib", calib)["activations"]
+    relu = next(row for row in found["layers"] if row["op"] == "Relu")
+    assert (found["samples"], relu["elements"], relu["low"]) == (6, 6 * 144, 0)
+    assert 0.2 < relu["zero_share"] < 0.8
+    result = run("dcaudit", pair[0], "--calib", calib, "--markdown", tmp_path / "x.md")
+    assert "activations of 6 samples" in result.stdout
+    assert "activations of 6 samples" in (tmp_path / "x.md").read_text()
+    assert fails(run, pair[0], "--calib", tmp_path / "no.npz").startswith(str(tmp_path / "no.npz"))
