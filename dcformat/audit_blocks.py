@@ -42,7 +42,8 @@ Bits = dict[str, int]
 def bits_of_blocks(opened: Opened, record: Record, plan: Plan, symbols: Array) -> Bits:
     """Return what the bits of a tensor's blocks are for; together they are all its blocks' bits.
 
-    `symbols` are those of `decode.decode_symbols`, which agree with the file.
+    `symbols` are those of `decode.decode_symbols`, which agree with the file. Raises ValueError
+    where bits are left over, which would be a fault of this module.
     """
     size = 8 * len(_body(opened, record, plan))
     if record.head.coder == Coder.ZSTD:
@@ -52,7 +53,10 @@ def bits_of_blocks(opened: Opened, record: Record, plan: Plan, symbols: Array) -
         used = {SYMBOLS: record.head.elements * each}
     else:
         used = _used(opened, record, plan, _counts(opened, record, plan, symbols))
-    return {**used, SPARE: size - sum(used.values())}
+    spare = size - sum(used.values())
+    if not 0 <= spare < 8 * max(1, record.head.block_count):
+        raise ValueError(f"tensor {record.index}: {spare} of {size} bits are for nothing")
+    return {**used, SPARE: spare}
 
 
 def _used(opened: Opened, record: Record, plan: Plan, counts: I64) -> Bits:

@@ -9,7 +9,8 @@ below it: gaps and runs see more than one element, and table classes more than o
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,8 @@ from .encodings.parts import Planes
 from .ids import BITS, DType
 from .model import Array, Tensor, windows
 
+F64 = npt.NDArray[np.float64]
+I64 = npt.NDArray[np.int64]
 BINS = 48  #: of a histogram
 MOST_LEVELS = 64  #: that are listed
 _FLOAT8 = (DType.FLOAT8E4M3FN, DType.FLOAT8E5M2)  #: with a negative zero
@@ -69,19 +72,34 @@ class Errors:
 
 
 def facts_of(tensor: CodedTensor, planes: Planes) -> Facts:
-    """Return the facts of a tensor; `planes` (n, width) are its symbols, in any order."""
-    elements = expand_tensor(tensor)
-    facts = Facts(_zeros(elements, tensor.dtype), _distinct(tensor), entropy_bits(planes))
+    """Return the facts of a tensor; `planes` (n, width) are its symbols, in any order.
+
+    Its elements are made piece by piece: they may take many times what its symbols do.
+    """
+    zeros = sum(_zeros(expand_tensor(tensor, w), tensor.dtype) for w in windows(tensor.shape))
+    facts = Facts(zeros, _distinct(tensor), entropy_bits(planes))
     if tensor.dtype in _PATTERNS or not tensor.size:
         return facts
-    real = _real(elements, tensor.dtype)
-    finite = real[np.isfinite(real)]
-    if not finite.size:
+    ends = [(part.min(), part.max()) for part in _finite(tensor) if part.size]
+    if not ends:
         return facts
-    low, high = float(finite.min()), float(finite.max())
+    low, high = float(min(one for one, _ in ends)), float(max(one for _, one in ends))
+    bins = sum((_histogram(part, low, high) for part in _finite(tensor)), np.zeros(BINS, np.int64))
     few = facts.distinct <= min(MOST_LEVELS, tensor.size // 2)
-    values = (_histogram(finite, low, high), _values(finite) if few else None)
-    return Facts(facts.zeros, facts.distinct, facts.entropy_bits, low, high, *values)
+    return replace(
+        facts,
+        low=low,
+        high=high,
+        histogram=tuple(bins.tolist()),
+        level_values=_values(tensor) if few else None,
+    )
+
+
+def _finite(tensor: CodedTensor) -> Iterator[F64]:
+    """Yield the finite elements in pieces."""
+    for window in windows(tensor.shape):
+        real = _real(expand_tensor(tensor, window), tensor.dtype)
+        yield real[np.isfinite(real)]
 
 
 def entropy_bits(planes: Planes) -> float:
@@ -122,26 +140,28 @@ def _patterns(numbers: Array) -> Any:
     return numbers.view(f"<u{size}" if size <= 8 else f"S{size}")
 
 
-def _real(elements: Array, dtype: DType) -> npt.NDArray[np.float64]:
+def _real(elements: Array, dtype: DType) -> F64:
     if dtype in REALS:
         return reals_of(elements, dtype).reshape(-1)
     return elements.astype(np.float64).reshape(-1)
 
 
-def _histogram(finite: npt.NDArray[np.float64], low: float, high: float) -> tuple[int, ...]:
+def _histogram(finite: F64, low: float, high: float) -> I64:
     """Count in equal bins; the scaling is halved so that no width is infinite."""
     width = high / 2 - low / 2
-    if width == 0:
-        return (finite.size, *([0] * (BINS - 1)))
-    place = (finite / 2 - low / 2) / width * BINS
+    place = np.zeros(finite.size) if width == 0 else (finite / 2 - low / 2) / width * BINS
     bins = np.minimum(place.astype(np.int64), BINS - 1)
-    return tuple(np.bincount(bins, minlength=BINS).tolist())
+    return np.asarray(np.bincount(bins, minlength=BINS), np.int64)
 
 
-def _values(finite: npt.NDArray[np.float64]) -> tuple[float, ...] | None:
+def _values(tensor: CodedTensor) -> tuple[float, ...] | None:
     """Return all values in ascending order, None where scales make too many of them."""
-    values = np.unique(finite)
-    return tuple(values.tolist()) if len(values) <= MOST_LEVELS else None
+    values: set[float] = set()
+    for part in _finite(tensor):
+        values.update(np.unique(part).tolist())
+        if len(values) > MOST_LEVELS:
+            return None
+    return tuple(sorted(values))
 
 
 def q_format(tensor: CodedTensor) -> str | None:
@@ -178,7 +198,7 @@ def errors_of(tensor: CodedTensor, source: Tensor) -> Errors:
     return Errors(largest, math.sqrt(squares / max(tensor.size, 1)))
 
 
-def _differences(mine: Array, theirs: Array, dtype: DType) -> npt.NDArray[np.float64]:
+def _differences(mine: Array, theirs: Array, dtype: DType) -> F64:
     """Return absolute differences; infinite where only one side is a number, or bits differ."""
     if dtype in _PATTERNS:
         return np.where(mine == theirs, 0.0, math.inf).reshape(-1)

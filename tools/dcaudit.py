@@ -190,7 +190,7 @@ def _audited(
     if options["calib"] is not None:
         with _about(options["calib"]):
             doc["activations"] = activations_of(file, options["calib"], options["epsilon"])
-    if reason:
+    if reason and not options["quiet"]:
         talk.warn(safe_name(f"{subject.name}: compute: {reason}"))
     diff = None
     if baseline is not None:
