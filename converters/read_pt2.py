@@ -78,7 +78,7 @@ def _model(parts: Parts) -> Model:
         return Model(everything, notes=(f"no graph: {reason}",), ties=parts.ties)
     used = {tensor.name for tensor in model.tensors}
     unused = sum(tensor.name not in used for tensor in everything)
-    note = f"left out: {unused} tensors that the graph does not use"
+    note = f"left out: {unused} of {len(everything)} tensors, which the graph does not use"
     return replace(model, notes=(*model.notes, note) if unused else model.notes)
 
 
