@@ -107,6 +107,8 @@ def plan_of(session: Any, arrays: dict[str, Rows]) -> Plan:
     free = {n: a for n, a in counted.items() if not isinstance(inputs[n].shape[0], int)}
     streamed = free or counted  # next to open first axes a fixed one does not count samples
     for name, rows in arrays.items():
+        if 0 in rows.shape:
+            raise ConvertError(f"array {name!r} has shape {rows.shape}: there are no numbers in it")
         _check_shape(name, inputs[name].shape, rows.shape, name in streamed)
     counts = {n: a.shape[0] for n, a in streamed.items()}
     if len(set(counts.values())) > 1:
@@ -117,8 +119,6 @@ def plan_of(session: Any, arrays: dict[str, Rows]) -> Plan:
     if len(fixed) > 1:
         raise ConvertError("inputs of the model have different fixed numbers of samples")
     samples = next(iter(counts.values()), 1)
-    if not samples:
-        raise ConvertError("there are no samples")
     return Plan(samples, streamed, whole, types, next(iter(fixed), 0))
 
 

@@ -1,7 +1,7 @@
 """The report of dcaudit as one HTML file: everything inside, nothing asked from outside.
 
-Spec: spec/audit.schema.json (what is rendered). Sisters: _audit_page.css, _audit_page.js,
-_audit_table.js (what the browser runs). The data stands in the page as ASCII JSON, with characters
+Spec: spec/audit.schema.json (what is rendered). Sisters: _audit_page.css and .js,
+_audit_map.js, _audit_table.js (what the browser runs). The data stands in the page as ASCII JSON, with characters
 that mean something to HTML as escapes, and names with those that do not print as escapes too. A
 content security policy lets only the page's own style and scripts run. Same report, same bytes.
 """
@@ -24,7 +24,7 @@ _DRAWN = 400  # tensors with a histogram, the largest ones
 _PLACES = 1000  # on the axis of a histogram, for levels
 _TIMES = " \N{MULTIPLICATION SIGN} "
 _DIGITS = string.digits + string.ascii_letters
-_SCRIPTS = ("_audit_page.js", "_audit_table.js")
+_SCRIPTS = ("_audit_page.js", "_audit_map.js", "_audit_table.js")
 
 _PAGE = """<!doctype html>
 <html lang="en">

@@ -232,7 +232,7 @@ function start() {
   document.getElementById("page").append(
     el("header", { class: "head" }, el("div", {}, named(file.name, "h1"), el("p", { class: "soft" }, about)), themeSwitch()),
     ...banners(), facts(),
-    el("section", { id: "map" }, el("div", { class: "bar" }, el("nav", { "aria-label": "Path in the treemap" }, crumbs)),
+    el("section", { id: "map" }, el("div", { class: "bar" }, el("nav", { "aria-label": "Path in the treemap" }, crumbs), chooser()),
       el("div", { class: "split" }, el("div", {}, map, legend), panel)),
     tables(), el("footer", {}, `Made by dcaudit ${data.version}. Everything on this page is in this file.`), said);
   show(false);

@@ -167,7 +167,7 @@ def test_external_data_is_found_beside_the_model(data_dir: Path, tmp_path: Path)
         ),
         ({"x": np.ones((5, 4), "f4")}, "the model wants any x 1 x 2 x 2"),
         ({"x": np.ones((1, 1, 2, 2), "c8")}, "is complex64, the model wants float32"),
-        ({"x": np.ones((0, 1, 2, 2), "f4")}, "there are no samples"),
+        ({"x": np.ones((0, 1, 2, 2), "f4")}, "there are no numbers in it"),
         ({"x": np.asfortranarray(np.ones((2, 1, 2, 2), "f4"))}, "Fortran order"),
         ({"x": np.array([{}, {}])}, "does not hold numbers"),
     ],

@@ -288,6 +288,29 @@ def test_dark_mode_follows_the_system_and_the_switch(page: Any) -> None:
     assert there.run(BACKGROUND) == dark
 
 
+def test_colours_by_a_measure_are_from_its_least_to_its_greatest(page: Any) -> None:
+    made = full()
+    for row in made["tensors"]:
+        row["zeros"] = row["elements"] * row["index"] // len(made["tensors"])
+    there = page(made)
+    there.run(
+        "const s = document.querySelector('.shade select'); s.value = 'zeros';"
+        "s.dispatchEvent(new Event('change'))"
+    )
+    found = there.run(
+        "return [...document.querySelectorAll('.cell')].map(e =>"
+        " [e.getAttribute('aria-label').split(',')[0], e.style.background])"
+    )
+    shades = {name: shade for name, shade in found if name != "container"}
+    first, last = made["layers"][0]["name"], made["layers"][-1]["name"]
+    assert (shades[first], shades[last]) == ("var(--r0)", "var(--r4)")
+    assert set(shades.values()) == {f"var(--r{i})" for i in range(5)}
+    assert "not measured" in there.run("return document.querySelector('.legend').textContent")
+    assert there.run(CONTRAST) == []
+    there.click(".cell")
+    assert there.run(CRUMBS)[1:]
+
+
 CONTRAST = """
 const lum = (c) => c.match(/\\d+/g).slice(0, 3).map(Number).map((v) => v / 255)
   .map((v) => v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
