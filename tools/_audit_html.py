@@ -1,9 +1,10 @@
 """The report of dcaudit as one HTML file: everything inside, nothing asked from outside.
 
 Spec: spec/audit.schema.json (what is rendered). Sisters: _audit_page.css and .js,
-_audit_map.js, _audit_table.js (what the browser runs). The data stands in the page as ASCII JSON, with characters
-that mean something to HTML as escapes, and names with those that do not print as escapes too. A
-content security policy lets only the page's own style and scripts run. Same report, same bytes.
+_audit_map.js, _audit_table.js (what the browser runs). The data stands in the page as ASCII JSON,
+with characters that mean something to HTML as escapes, and names with those that do not print as
+escapes too. A content security policy lets only the page's own style and scripts run. Same report,
+same bytes.
 """
 
 from __future__ import annotations

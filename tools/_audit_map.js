@@ -87,7 +87,7 @@ function drawLegend(cells) {
   if (measure && cells.some((node) => node.layer)) {
     const steps = Array.from({ length: STEPS }, (_, at) => dot(`var(--r${at})`));
     const ends = measure.sorted.length ? [measure.sorted[0], measure.sorted.at(-1)].map(measure.show) : ["–", "–"];
-    legend.replaceChildren(el("li", {}, ends[0], ...steps, ends[1], " a fifth of the layers each"),
+    legend.replaceChildren(el("li", {}, ends[0], ...steps, ends[1], ": a fifth of the layers each"),
       el("li", {}, dot(color(8)), "not measured"));
     return;
   }
