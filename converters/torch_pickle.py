@@ -21,7 +21,7 @@ from typing import Protocol
 
 from dcformat.errors import ConvertError
 
-from .torch_values import Inert, Table, Value, Word
+from .torch_values import Inert, Script, Storage, Table, Unreadable, Value, View, Word
 from .weights import shown
 
 MAX_STEPS = 1 << 22  #: instructions of a pickle
@@ -320,7 +320,8 @@ def _build(machine: Machine) -> None:
 
 _NAMES = {
     type(None): "None", bool: "a bool", int: "an integer", float: "a float", str: "a text",
-    bytes: "bytes", tuple: "a tuple", list: "a list", Table: "a dict",
+    bytes: "bytes", tuple: "a tuple", list: "a list", Table: "a dict", View: "a tensor",
+    Unreadable: "a tensor", Storage: "a storage", Script: "an object of TorchScript",
 }  # fmt: skip
 
 
@@ -330,7 +331,7 @@ def kind(value: Value) -> str:
         return value.what
     if isinstance(value, Word):
         return shown(str(value))
-    return _NAMES.get(type(value)) or f"a {type(value).__name__.lower()}"
+    return _NAMES[type(value)]
 
 
 _STEPS: dict[bytes, Callable[[Machine], None]] = {

@@ -156,9 +156,8 @@ def reach(dims: Sequence[int], strides: Sequence[int]) -> int:
 
 def _strips(stream: BinaryIO, offsets: list[int], size: int) -> bytes:
     """Return the `size` bytes at each offset, one after the other."""
-    if isinstance(stream, io.BytesIO):
-        data = stream.getbuffer()
-        return b"".join([data[offset : offset + size] for offset in offsets])
+    if isinstance(stream, io.BytesIO):  # which is no file of the system's
+        return b"".join([read_at(stream, offset, size) for offset in offsets])
     return read_strips(stream, offsets, size)
 
 

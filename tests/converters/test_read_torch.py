@@ -198,6 +198,34 @@ def test_large_tensors_stay_in_the_file_until_they_are_asked_for(tmp_path: Path)
         model["plain"].piece(())
 
 
+def test_large_tensors_of_a_compressed_archive(tmp_path: Path) -> None:
+    base = np.arange(400_000, dtype="<f4")
+    where = made.storage("0", "Float", base.size)
+    views = {
+        "plain": made.tensor(where, 0, [400, 1000]),
+        "turned": made.tensor(where, 0, [1000, 400], [1, 1000]),
+        "apart": made.tensor(where, 3, [20, 10000], [19000, 1]),
+        "far": made.tensor(where, 0, [9, 10, 200], [40000, 4, 100]),
+    }
+    pickle, numbers = made.pickle(made.mapping(views)), {"0": base.tobytes()}
+    strided = np.lib.stride_tricks.as_strided
+    wanted = {
+        "plain": base.reshape(400, 1000),
+        "turned": base.reshape(400, 1000).T.copy(),
+        "apart": strided(base[3:], (20, 10000), (76000, 4)).copy(),
+        "far": strided(base, (9, 10, 200), (160000, 16, 400)).copy(),
+    }
+    for deflated in (False, True):
+        model = read(made.Archive(pickle, numbers, deflated=deflated).bytes(), tmp_path)
+        same(model, wanted)
+        for one in model.tensors[:3]:
+            window = (slice(1, None, 3), slice(7, 9))
+            np.testing.assert_array_equal(one.piece(window), wanted[one.name][window])
+    big = {"0": base.astype(">f4").tobytes()}
+    data = made.Archive(pickle, big, members={"byteorder": b"big"}).bytes()
+    same(read(data, tmp_path), wanted)
+
+
 def test_storages_that_are_elsewhere_are_read(tmp_path: Path) -> None:
     for place in ("cuda:0", "mps", "xpu:1"):
         value = made.mapping({"a": made.tensor(made.storage("0", "Float", 6, place), 0, [2, 3])})

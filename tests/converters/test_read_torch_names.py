@@ -216,13 +216,13 @@ def test_a_script_s_parameters_and_buffers(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("value", "words"),
     [
-        (ONE, "it holds a view, not a module"),
+        (ONE, "it holds a tensor, not a module"),
         (made_object("__torch__.m.Other", {}), "the archive has no class '__torch__.m.Other'"),
         (made_object("__torch__.n.Net", {}), "no member 'archive/code/__torch__/n.py'"),
         (made_object("__torch__.../data.Net", {}), "no member"),
         (name("__torch__.m.Net") + b")\x81" + items([ONE]) + b"b", "saves a state of its own"),
         (name("__torch__.m.Net") + b")\x81", "saves a state of its own"),
-        (made_object("__torch__.m.Net", {}) + b"}b", "sets the state of a script"),
+        (made_object("__torch__.m.Net", {}) + b"}b", "sets the state of an object of TorchScript"),
         (name("__torch__.m.Net") + items([integer(1)]) + b"\x81", "makes an object of"),
         (name("__torch__.m.Net") + items([]) + b"R", "it calls '__torch__.m.Net'"),
         (made_object("__torch__.m.Net", {"weight": text("x")}), "'weight' is a text, no tensor"),
