@@ -217,6 +217,8 @@ def _metadata(texts: dict[str, str] | None) -> bytes:
     """Return the header's texts as JSON, in their order; empty where there are none."""
     if not texts:
         return b""
+    if len(texts) > MAX_TEXTS:
+        raise ConvertError(f"{len(texts)} entries of metadata, more than {MAX_TEXTS}")
     written = json.dumps(texts, ensure_ascii=False, separators=(",", ":")).encode()
     if len(written) > _MAX_METADATA:
         raise ConvertError(f"{len(written)} bytes of metadata, more than {_MAX_METADATA}")

@@ -245,6 +245,10 @@ def test_too_much_metadata_is_refused(tmp_path: Path) -> None:
     assert "bytes of metadata, more than 8388608" in refused(tmp_path, data)
     limit = (1 << 23) - len('{"k":""}')
     assert read(tmp_path, file_of(ONE, {"k": "x" * limit})).metadata
+    texts = dict.fromkeys(map(str, range((1 << 16) + 1)), "")
+    assert "65537 entries of metadata, more than 65536" in refused(tmp_path, file_of(ONE, texts))
+    del texts["0"]
+    assert read(tmp_path, file_of(ONE, texts)).metadata
 
 
 def test_a_file_that_changes_after_it_was_read_is_not_read_on(tmp_path: Path) -> None:
