@@ -43,11 +43,20 @@ from .onnx_compute_shapes import (
     parse_shapes,
     put_numbers,
 )
-from .onnx_compute_values import Table, Value, table_of
+from .onnx_compute_values import Table, Value, has_no_zero_point, table_of
 from .onnx_scopes import Node, follow, program_of, text
 
 __all__ = ["Compute", "Cost", "compute_of_graph", "compute_of_proto", "parse_shapes"]
 
+#: Which input of an integer operator is the zero point of which other.
+_ZERO_POINTS = {
+    ("QLinearConv", 3): 5,
+    ("ConvInteger", 1): 3,
+    ("QLinearMatMul", 0): 2,
+    ("QLinearMatMul", 3): 5,
+    ("MatMulInteger", 0): 2,
+    ("MatMulInteger", 1): 3,
+}
 COUNTED, FREE, NOT_COUNTED, UNKNOWN = "counted", "free", "not counted", "unknown shape"
 
 
@@ -266,7 +275,7 @@ def _cost(table: Table, node: Node, zeros: Mapping[str, int]) -> Cost:
         outputs=at.outputs,
         weights=tuple(dict.fromkeys(_stored_name(v) for _, v in weights if v.stored)),
         macs=None if products is None else sum(p.macs for p in products),
-        skipped=None if products is None else sum(_skipped(p, v, zeros) for p, v in weights),
+        skipped=None if products is None else sum(_skipped(node, p, v, zeros) for p, v in weights),
         parameters=sum(v.parameters for v in constants),
         parameter_bytes=sum(v.parameter_bytes for v in constants),
         activation_bytes=_activation_bytes(table, [*inputs, *outputs]),
@@ -295,8 +304,11 @@ def _stored_name(value: Value) -> str:
     return text(value.stored.proto.doc_string) if value.stored else ""
 
 
-def _skipped(product: Product, value: Value, zeros: Mapping[str, int]) -> int:
+def _skipped(node: Node, product: Product, value: Value, zeros: Mapping[str, int]) -> int:
     """Return the MACs of a product in which a zero of a weight takes part."""
+    point = _ZERO_POINTS.get((node.known_op, node.inputs.index(value.name)))
+    if not value.exact_zero or (point and not has_no_zero_point(node, point)):
+        return 0
     elements = value.fact.elements or 0
     known = zeros.get(_stored_name(value), 0)
     return product.macs * min(known, elements) // elements if elements else 0

@@ -29,6 +29,8 @@ _ROUNDS = 8
 _MAX_DIMS = 64  # of a tensor: the length of what Shape gives
 _LONGEST = 1 << 20
 _SHAPE_TYPES = frozenset({6, 7})  # INT32, INT64
+_POINT_TYPES = frozenset({2, 3})  # UINT8, INT8
+_CHANNELS = 1 << 16
 _NUMBERS = [
     "raw_data",
     "float_data",
@@ -86,20 +88,30 @@ def lighten(model: Any) -> Any:
     light = ModelProto()
     light.CopyFrom(model)
     for tensor in _tensors(light):
-        if prod(tensor.dims) > SMALL:
+        if not _is_asked_for(tensor) and prod(tensor.dims) > SMALL:
             strip(tensor)
     return light
 
 
 def put_numbers(tensor: Any, read: Callable[[], Array | None]) -> None:
-    """Give a TensorProto without numbers, in place, those that may say a shape."""
-    if tensor.data_type not in _SHAPE_TYPES or not 0 <= prod(tensor.dims) <= SMALL:
+    """Give a TensorProto without numbers, in place, those that may say a shape or zero points."""
+    small = tensor.data_type in _SHAPE_TYPES and 0 <= prod(tensor.dims) <= SMALL
+    if not small and not _is_asked_for(tensor):
         return
     numbers = read()
     if numbers is not None:
         tensor.raw_data = numbers.astype(
             helper.tensor_dtype_to_np_dtype(tensor.data_type)
         ).tobytes()
+
+
+def _is_asked_for(tensor: Any) -> bool:
+    """Tell whether a TensorProto may be the zero points of a tensor's channels."""
+    return (
+        tensor.data_type in _POINT_TYPES
+        and len(tensor.dims) < 2
+        and 0 <= prod(tensor.dims) <= _CHANNELS
+    )
 
 
 def strip(tensor: Any) -> None:

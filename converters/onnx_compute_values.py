@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from onnx import numpy_helper
+
 from dcformat.ids import BITS, DType
 
 from .onnx_compute_bodies import Body
@@ -45,6 +47,7 @@ class Value:
     fact: Fact
     constant: bool
     stored: Site | None = None
+    exact_zero: bool = True  # a stored 0 means 0: no zero point moves it
 
     @property
     def key(self) -> tuple[int, str]:
@@ -101,10 +104,10 @@ class Table:
         found = resolve(scope, name)
         constant = isinstance(found, Site) or id(found) in self.constant
         fact = self.facts.get(id(place), {}).get(name, UNKNOWN)
-        stored = _stored(found) if constant else None
+        stored, exact = _stored(found) if constant else (None, True)
         if isinstance(found, Site):
             fact = Fact(found.proto.data_type, tuple(found.dims))
-        return Value(name, id(place), fact, constant, stored)
+        return Value(name, id(place), fact, constant, stored, exact)
 
 
 def table_of(model: Any, program: Program, main: Body) -> Table:
@@ -139,12 +142,35 @@ def _home(scope: Scope, name: str) -> Scope:
     return scope
 
 
-def _stored(found: Site | Node | None) -> Site | None:
-    """Return the tensor that a constant is, seen through quantizers and changes of shape."""
+def _stored(found: Site | Node | None) -> tuple[Site | None, bool]:
+    """Return the tensor that a constant is, seen through quantizers and changes of shape.
+
+    And whether its zeros are zeros on the way: a zero point that is not 0 makes others of them.
+    """
+    exact = True
     for _ in range(_MAX_HOPS):
         if isinstance(found, Site):
-            return found
+            return found, exact
         if found is None or not keeps_elements(found) or not found.proto.input:
-            return None
+            break
+        exact = exact and has_no_zero_point(found, 2)
         found = resolve(found.scope, found.inputs[0])
-    return None
+    return None, exact
+
+
+def has_no_zero_point(node: Node, index: int) -> bool:
+    """Tell whether the zero point that input number `index` may be is 0, or is left out."""
+    if "Quant" not in node.op and "Linear" not in node.op and "Integer" not in node.op:
+        return True
+    name = node.inputs[index] if index < len(node.inputs) else ""
+    return not name or _is_zero(resolve(node.scope, name))
+
+
+def _is_zero(found: Site | Node | None) -> bool:
+    """Tell whether all numbers of a tensor are there and 0."""
+    if isinstance(found, Node):
+        return False
+    try:
+        return found is not None and not numpy_helper.to_array(found.proto).any()
+    except (ValueError, TypeError, KeyError):  # its numbers are not here
+        return False

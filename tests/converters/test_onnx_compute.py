@@ -305,6 +305,28 @@ def test_multiplications_by_zeros_are_those_of_the_weights_that_are_zero() -> No
     assert compute.skipped == 12 * (5 + 3)
 
 
+@pytest.mark.parametrize(("point", "skipped"), [(None, 8), (0, 8), (7, 0)])
+@pytest.mark.parametrize("op", ["DequantizeLinear", "MatMulInteger"])
+def test_a_zero_that_a_zero_point_moves_saves_nothing(
+    op: str, point: int | None, skipped: int
+) -> None:
+    tail = [] if point is None else ["p"]
+    kind = TensorProto.UINT8
+    if op == "DequantizeLinear":
+        nodes = [
+            helper.make_node(op, ["q", "s", *tail], ["w"]),
+            helper.make_node("MatMul", ["x", "w"], ["y"]),
+        ]
+        inputs = [value("x", 1, 8)]
+    else:
+        nodes = [helper.make_node(op, ["x", "q", *(["", *tail] if tail else [])], ["y"])]
+        inputs = [value("x", 1, 8, kind=kind)]
+    points = onnx.numpy_helper.from_array(np.array([point or 0] * 4, np.uint8), "p")
+    tensors = [weight("q", 8, 4, kind=kind), weight("s", 4), points]
+    compute = of_nodes(nodes, inputs, *tensors, zeros={"q": 8})
+    assert (compute.macs, compute.skipped) == (32, skipped)
+
+
 def test_a_tensor_used_twice_is_one_parameter_in_the_totals() -> None:
     nodes = [
         helper.make_node("MatMul", ["x", "w"], ["a"]),
