@@ -17,7 +17,7 @@ the symbols. *efficiency* is coded_bytes over the order-0 entropy (audit_numbers
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -48,6 +48,7 @@ from .decode import Record
 from .encodings import VALUES
 from .errors import Code, DcfError
 from .file import File
+from .graph import decode_graph
 from .ids import Coder, DType, Layout, Section, SectionCodec, ValuesId
 from .model import LayerFormat, Model, Tensor, Use
 from .prints import fingerprint
@@ -100,7 +101,8 @@ def audit(
         _row(file, i, names[i], looks, purposes[i], (uses or {}).get(i), layers, shares)
         for i in range(len(names))
     )
-    report = Report(file.size, _sections(file), frame, tensors, tuple(problems))
+    unique = tuple(dict.fromkeys(problems))
+    report = Report(file.size, _sections(file), frame, tensors, unique)
     check_sum(report)
     return report
 
@@ -174,20 +176,28 @@ def _found(file: File, names: Sequence[str], looks: Sequence[_Look]) -> list[Pro
         for section in container.entries
         if section != Section.NAMES  # which was read before
     ]
-    checks += [("section META", lambda: file.metadata), ("section GRAPH", lambda: file.graph)]
-    for place, check in [*checks, ("section HASHES", lambda: file.hashes)]:
-        found += _failing(place, check, found)
-    return found
+    checks += [
+        ("section META", lambda: file.metadata),
+        ("section GRAPH", partial(_check_graph, file)),
+        ("section HASHES", lambda: file.hashes),
+        ("section FIXED", lambda: file.layers),
+    ]
+    return found + [problem for place, check in checks for problem in _failing(place, check)]
 
 
-def _failing(place: str, check: Callable[[], object], known: Sequence[Problem]) -> list[Problem]:
-    """Return the problem that `check` raises, unless it is known."""
+def _check_graph(file: File) -> None:
+    if file.graph is not None:
+        decode_graph(file.graph.data, len(file.opened.records))
+
+
+def _failing(place: str, check: Callable[[], object]) -> Iterator[Problem]:
+    """Yield the problem that `check` raises; what this reader does not know is none."""
     try:
         check()
     except DcfError as error:
-        problem = _problem(error, place)
-        return [] if problem in known else [problem]
-    return []
+        stated = error.place.split(" / ")[0]  # FIXED is read with NAMES
+        if error.code is not Code.UNSUPPORTED:
+            yield _problem(error, stated if stated.startswith("section ") else place)
 
 
 def _formats(file: File) -> Mapping[str, LayerFormat]:

@@ -328,3 +328,20 @@ def test_the_small_model_has_gaps_and_dense_blocks() -> None:
     """So that the tests above meet both."""
     layouts = {record.head.layout for record in File(small_model()).opened.records}
     assert {Layout.GAP, Layout.DENSE} <= layouts
+
+
+@pytest.mark.parametrize("path", [p for p in VECTORS if p not in READABLE], ids=ident)
+def test_a_wrong_file_gives_its_error_or_is_audited_to_the_byte(path: Path) -> None:
+    """What is wrong behind the opening is a problem that names its place, and the rest is there."""
+    data = path.read_bytes()
+    try:
+        file = File(data)
+    except DcfError as error:
+        says = str(error)
+        assert "\n" not in says
+        return
+    report = audit(file)
+    assert sum(report.purposes.values()) == len(data)
+    code = path.stem.split("-")[1 if path.parent.name == "sections" else 0]
+    found = {problem.code for problem in report.problems}
+    assert (code in found) or (code in ("OK", "UNSUPPORTED") and not found), found

@@ -22,7 +22,8 @@ from dcformat.ids import Coder, DType
 
 sys.path.append(str(ROOT / "bench"))
 
-PRESETS = ("lossless", "int8", "deep")
+SLOW = ("lossless", "deep")
+PRESETS = ("int8", *(pytest.param(preset, marks=pytest.mark.slow) for preset in SLOW))
 FOREIGN = ("*.onnx", "*.pt", "*.th", "*.pth", "*.safetensors")
 
 
