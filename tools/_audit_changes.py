@@ -13,10 +13,10 @@ Rows = list[list[str]]
 
 CHANGE = (
     Column("change"),
-    Column("before", 2),
-    Column("after", 2),
+    Column("before", 1),
+    Column("after", 1),
     Column("tensor", right=False),
-    Column("in", 1, right=False),
+    Column("in", 2, right=False),
     Column("numbers", 3, right=False),
 )
 BUDGET = (

@@ -18,7 +18,7 @@ SHORTEST = 12  #: of a column that is shortened
 class Column:
     """A column; the one with the largest `drop` goes first where there is no room.
 
-    0 is never left out, but shortened in the middle.
+    0 is never left out; the longest of these that is text is shortened in the middle.
     """
 
     title: str
@@ -33,16 +33,20 @@ def lines(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int |
     """
     used = [i for i in range(len(columns)) if any(row[i] for row in rows)]
     sizes = {i: _size(columns[i].title, [row[i] for row in rows]) for i in used}
-    while width is not None and sum(sizes.values()) + GAP * (len(sizes) - 1) > width:
+    while width is not None and (over := _wide(sizes) - width) > 0:
         last = max(sizes, key=lambda i: columns[i].drop)
-        if columns[last].drop == 0:
-            over = sum(sizes.values()) + GAP * (len(sizes) - 1) - width
-            first = next(iter(sizes))
-            sizes[first] = max(SHORTEST, sizes[first] - over)
-            break
-        del sizes[last]
+        if columns[last].drop:
+            del sizes[last]
+            continue
+        longest = max(sizes, key=lambda i: 0 if columns[i].right else sizes[i])
+        sizes[longest] = max(SHORTEST, sizes[longest] - over)
+        break
     titles = [column.title for column in columns]
     return [_line(columns, sizes, row) for row in [titles, *rows]]
+
+
+def _wide(sizes: dict[int, int]) -> int:
+    return sum(sizes.values()) + GAP * (len(sizes) - 1)
 
 
 def _size(title: str, cells: Sequence[str]) -> int:

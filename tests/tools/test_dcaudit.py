@@ -124,3 +124,17 @@ def test_a_file_that_cannot_be_opened_is_one_line(run: Any, made: Path) -> None:
     doc = json.loads(result.stdout)
     jsonschema.validate(doc, schema())
     assert (doc["status"], doc["error"]) == ("error", line.removeprefix("dcaudit: "))
+
+
+@pytest.mark.parametrize("command", ["dcaudit", "dcconvert", "dcverify"])
+def test_shells_are_told_the_options(start: Any, command: str) -> None:
+    asks = {
+        "COMP_WORDS": f"{command} --vers",
+        "COMP_CWORD": "1",
+        f"_{command.upper()}_COMPLETE": "bash_complete",
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        for key, value in asks.items():
+            patch.setenv(key, value)
+        done = start(command)
+    assert (done.returncode, done.stdout.decode().split()) == (0, ["plain,--version"])
