@@ -65,11 +65,16 @@ def stand_in(graph: Any) -> None:
     dims = {t.name: tuple(t.dims) for t in graph.initializer}
     for index, node in enumerate(graph.node):
         inputs = _same_shape(node, index, dims)
-        if inputs and node.output:
+        if inputs and node.output and not _is_odd(*inputs, node.output[0]):
             op = "Gather" if len(inputs) == 2 else "Identity"
             node.CopyFrom(helper.make_node(op, inputs, node.output[:1]))
         elif node.domain == "com.microsoft" and node.op_type in _SAME_AS:
             node.domain, node.op_type = "", _SAME_AS[node.op_type]
+
+
+def _is_odd(*names: str | bytes) -> bool:
+    """Tell whether a name is not UTF-8: protobuf gives it as bytes, and takes it from nobody."""
+    return any(isinstance(name, bytes) for name in names)
 
 
 def _same_shape(node: Any, index: int, dims: Mapping[str, tuple[int, ...]]) -> list[str]:
@@ -127,7 +132,7 @@ def work_out(graph: Any, found: Any, shapes_of: ShapesOf, around: Known) -> bool
     for node, same in zip(graph.node, found.node, strict=True):
         for inner, other in zip(held(node), held(same), strict=True):
             changed |= work_out(inner, other, shapes_of, known)
-        if len(node.output) != 1 or node.op_type == "Constant":
+        if len(node.output) != 1 or node.op_type == "Constant" or _is_odd(node.output[0]):
             continue
         result = _worked_out(node, known)
         if result is not None and result.size <= SMALL and result.dtype.kind in "biuf":

@@ -560,3 +560,18 @@ def test_another_tool_counts_the_same_convolutions_and_dense_layers(name: str) -
     for row, node in zip(ours, theirs, strict=True):
         bias = prod(row.outputs[0] or ()) if len(row.inputs) == 3 else 0
         assert row.macs == sum(node.macs) - bias
+
+
+@pytest.mark.parametrize("name", ["size", "picked", "flat", "x"])
+def test_names_that_are_not_utf8_are_no_reason_to_end(name: str) -> None:
+    """protobuf reads them as bytes, which it takes from nobody."""
+    nodes = [
+        helper.make_node("Shape", ["x"], ["size"]),
+        helper.make_node("Gelu", ["x"], ["flat"], domain="com.microsoft"),
+        helper.make_node("Identity", ["size"], ["picked"]),
+        helper.make_node("Reshape", ["flat", "picked"], ["y"]),
+    ]
+    whole = model(nodes, [value("x", 1, 4)], []).SerializeToString()
+    mark = bytes([len(name)]) + name.encode()
+    odd = onnx.ModelProto.FromString(whole.replace(mark, bytes([len(name)]) + b"\xff" * len(name)))
+    assert [cost.op for cost in compute_of_proto(odd).layers]
