@@ -88,5 +88,5 @@ def test_the_wheel_holds_one_name_the_core_and_nothing_else(tmp_path: Path) -> N
     assert {"dcformat/py.typed", "dcformat/_core.abi3.so"} <= set(names)
     assert f"{folder}/licenses/LICENSE" in names
     for source, inside in ((f, f"dcformat/{f}") for f in ("converters", "tools")):
-        modules = {f"{inside}/{path.name}" for path in (ROOT / source).glob("*.py")}
-        assert modules <= set(names)
+        files = [path for p in ("*.py", "*.css", "*.js") for path in (ROOT / source).glob(p)]
+        assert {f"{inside}/{path.name}" for path in files} <= set(names)
