@@ -56,6 +56,8 @@ def show(talk: Talk, doc: Document) -> None:
     if doc["diff"]:
         rows = changes.change_rows(doc)
         _some(talk, changes.change_title(doc), changes.CHANGE, rows, width)
+        if not rows:
+            talk.say(f"\n{changes.change_title(doc)}: none")
     if doc["budget"]:
         _table(talk, "budget", changes.BUDGET, changes.budget_rows(doc), width)
         for line in changes.exceeded(doc):

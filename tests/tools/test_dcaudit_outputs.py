@@ -43,6 +43,12 @@ def test_a_baseline_shows_what_changed(run: Any, pair: tuple[Path, Path]) -> Non
     assert f"changes against {old}: {change:+,} B of {old.stat().st_size:,} B" in text
 
 
+def test_no_change_is_said(run: Any, pair: tuple[Path, Path]) -> None:
+    text = run("dcaudit", pair[0], "--baseline", pair[0]).stdout
+    size = pair[0].stat().st_size
+    assert text.endswith(f"changes against {pair[0]}: +0 B of {size:,} B: none\n")
+
+
 def test_a_baseline_may_be_what_json_printed(run: Any, pair: tuple[Path, Path]) -> None:
     old, new = pair
     kept = old.with_suffix(".json")
