@@ -23,23 +23,24 @@ from .weights import shown
 
 MAGIC = 0x1950A86A20F9469CFC6C
 PROTOCOL = 1001
+_SHORT = 1000  # instructions of a pickle that only says what the file is
 
 
 def read_legacy(source: Bytes) -> tuple[Value, dict[str, tuple[int, int]]]:
     """Return the saved value, and of each storage where its elements begin and their bytes."""
     words = TorchWords()
-    magic, place = unpickle(source, words, 0, "the first pickle")
+    magic, place = unpickle(source, words, 0, "the first pickle", _SHORT)
     if type(magic) is not int or magic != MAGIC:
         raise ConvertError("a pickle, but not one of torch.save: it has no magic number")
-    protocol, place = unpickle(source, words, place, "the protocol's pickle")
+    protocol, place = unpickle(source, words, place, "the protocol's pickle", _SHORT)
     if type(protocol) is not int or protocol != PROTOCOL:
         raise ConvertError(f"its protocol is {kind(protocol)}, not {PROTOCOL}")
-    system, place = unpickle(source, words, place, "the system's pickle")
+    system, place = unpickle(source, words, place, "the system's pickle", _SHORT)
     if not isinstance(system, Table):
         raise ConvertError(f"its system information is {kind(system)}, not a dict")
     words = TorchWords()
-    value, place = unpickle(source, words, place, "the saved pickle")
-    keys, place = unpickle(source, words, place, "the pickle of storage keys")
+    value, place = unpickle(source, words, place, "the saved pickle", len(source))
+    keys, place = unpickle(source, words, place, "the pickle of storage keys", len(source))
     return value, _storages(source, words, keys, place)
 
 

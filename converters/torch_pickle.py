@@ -7,8 +7,8 @@ Every other instruction is refused by name: INST, OBJ, EXT1 to EXT4, NEWOBJ_EX, 
 of protocol 0, in which torch cannot save.
 
 Bounds: a size is compared with the bytes that are left before anything is made of it; an
-instruction makes one value at most, so that memory is bounded by the pickle's length; there is no
-recursion. Texts and bytes above 64 KiB are passed over, not kept.
+instruction makes one value at most, and containers, which take hundreds of bytes each and are made
+by one, are counted; there is no recursion. Texts and bytes above 64 KiB are passed over, not kept.
 
 Spec: the comments of pickletools.py.    Sister: converters/torch_values.py
 """
@@ -28,6 +28,8 @@ MAX_STEPS = 1 << 22  #: instructions of a pickle
 _MAX_LINE = 512  # bytes of a module's or class's name
 _MAX_KEPT = 1 << 16  # bytes of a text that is kept
 _MAX_NUMBER = 1024  # bytes of an integer
+_FREE, _BYTES_EACH = 1 << 16, 8  # containers of any pickle, and bytes of the file for one more
+_MAKES = frozenset(bytes([n]) for n in b"t\x85\x86\x87]l}d\x8f\x91RQ\x81")  # containers
 
 #: Instructions that are known and refused.
 _REFUSED = {
@@ -69,10 +71,11 @@ def unpickle(
 ) -> tuple[Value, int]:
     """Return the value of the pickle at `start`, and where it ends.
 
-    `most` is how many instructions it may have, up to MAX_STEPS.
+    `most` is how many instructions it may have, up to MAX_STEPS: the bytes of the file, about.
     Raises ConvertError, which names `what`, the byte and the reason.
     """
     machine = Machine(source, words, start, min(most, MAX_STEPS))
+    machine.room = _FREE + most // _BYTES_EACH
     try:
         return machine.run(), machine.place
     except ConvertError as error:
@@ -85,7 +88,7 @@ class Machine:
 
     def __init__(self, source: Bytes, words: Words, start: int, most: int) -> None:
         self.source, self.words, self.place, self.begun = source, words, start, start
-        self.most = most
+        self.most, self.room = most, _FREE
         self.stack: list[Value] = []
         self.marks: list[int] = []
         self.memo: dict[int, Value] = {}
@@ -100,8 +103,16 @@ class Machine:
             step = _STEPS.get(code)
             if step is None:
                 raise ConvertError(f"instruction {_REFUSED.get(code, code.hex())} is refused")
+            if code in _MAKES:
+                self.made()
             step(self)
         raise ConvertError(f"it has more than {self.most} instructions")
+
+    def made(self) -> None:
+        """Count a container; ConvertError where there are too many for the file's size."""
+        self.room -= 1
+        if self.room < 0:
+            raise ConvertError("it makes too many containers for the size of the file")
 
     def _last(self) -> Value:
         if self.marks or len(self.stack) != 1:

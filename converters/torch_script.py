@@ -143,7 +143,7 @@ def _others(
         if known or not nest.holds(value):
             continue
         if isinstance(value, Script) and ".torch.classes." in value.of:
-            what = f"{prefix}{key} has its weights packed in {value.of}"
+            what = f"{printed(prefix + key)} has its weights packed in {shown(value.of)}"
             raise ConvertError(f"{what}: save the model before it is converted or quantized")
         if not isinstance(value, Script) or not classes[value.of].module:
             yield f"{prefix}{key}"

@@ -24,6 +24,7 @@ from .weights import shown
 Arguments = tuple[Value, ...]
 _MOST = 1 << 62  # of an offset, a size or a stride
 _MOST_ARGUMENTS = 16
+_DIGITS = 20  # of a number that an error names
 _READ = "only tensors, numbers, texts and containers of them are read"
 
 #: Element types by the names that torch gives them; more names follow.
@@ -138,8 +139,12 @@ class TorchWords:
                 raise ConvertError("it refers to the source of a module, which is refused")
             case _:
                 raise ConvertError("its persistent id is none of a storage")
-        if WORDS.get(of) is not _storage_class or type(elements) is not int or elements < 0:
-            raise ConvertError(f"its persistent id is wrong: {elements} elements of {of}")
+        right = type(elements) is int and 0 <= elements < _MOST
+        if WORDS.get(of) is not _storage_class or not right:
+            digits = str(elements)
+            count = digits if len(digits) <= _DIGITS else f"{digits[:_DIGITS]}..."
+            stated = f"{count} elements of {shown(str(of))}"
+            raise ConvertError(f"its persistent id is wrong: {stated}")
         dtype, width, fault = storage_type(of)
         whole = Storage(key, dtype, elements, width, location, elements, fault)
         self.storages.setdefault(key, whole)
@@ -192,7 +197,7 @@ def _tensor_v3(arguments: Arguments) -> Value:
             *rest,
         ):
             if WORDS.get(of) is not _dtype:
-                raise ConvertError(f"{of} is no element type")
+                raise ConvertError(f"{shown(str(of))} is no element type")
             if of.name not in DTYPES:
                 return Unreadable(f"a .dcf has no element type {of}")
             return _bits(_view(storage, offset, size, stride, DTYPES[of.name]), rest)
@@ -256,7 +261,7 @@ def _from_type(arguments: Arguments) -> Value:
     match arguments:
         case (Word() as function, Word() as cls, tuple(inner), _):
             if cls not in _TENSORS:
-                raise ConvertError(f"a tensor of class {cls}, which is refused")
+                raise ConvertError(f"a tensor of class {shown(str(cls))}, which is refused")
             if function in _REBUILDS and len(inner) <= _MOST_ARGUMENTS:
                 return _REBUILDS[function](inner)
     raise _wrong(arguments)
@@ -372,7 +377,8 @@ for _name in (*DTYPES, *_OTHER_DTYPES):
 for _name in _OTHER_WORDS:
     WORDS[Word("torch", _name)] = _just_named
 for _module in ("builtins", "__builtin__"):
-    for _name in ("int", "float", "str", "bool", "list", "tuple", "dict", "object"):
+    for _name in ("int", "float", "str", "bool", "list", "tuple", "dict", "object",
+                  "long", "unicode"):  # fmt: skip # what protocol 2 calls int and str
         WORDS[Word(_module, _name)] = _just_named
     for _name in ("set", "frozenset", "bytearray", "bytes", "complex", "slice"):
         WORDS[Word(_module, _name)] = _inert(f"a {_name}")

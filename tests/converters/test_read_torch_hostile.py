@@ -149,7 +149,7 @@ TRICKS = {
     ),
     "id of another type": (
         items([text("storage"), name("torch.Size"), text("0"), text("cpu"), integer(6)]) + b"Q",
-        "its persistent id is wrong: 6 elements of torch.Size",
+        "its persistent id is wrong: 6 elements of 'torch.Size'",
     ),
     "id of a number": (
         items([text("storage"), name("torch.FloatStorage"), integer(0), text("cpu"), integer(6)])
@@ -234,7 +234,7 @@ TRICKS = {
             "torch._tensor._rebuild_from_type_v2",
             [name("torch._utils._rebuild_tensor_v2"), name("torch.Size"), items([]), b"}"],
         ),
-        "a tensor of class torch.Size, which is refused",
+        "a tensor of class 'torch.Size', which is refused",
     ),
     "function of a tensor": (
         call(
@@ -261,6 +261,14 @@ TRICKS = {
     "deep lists": (b"]" * 300 + b"a" * 299, "holds no tensors"),
     "deep lists with a tensor": (b"]" * 300 + GOOD + b"a" * 300, "nested more than 64 deep"),
     "very deep lists": (b"]" * 50000 + GOOD + b"a" * 50000, "nested more than 64 deep"),
+    "a dict for each byte": (b"(" + b"}" * 600_000 + b"l", "too many containers"),
+    "elements of a thousand digits": (
+        items(
+            [text("storage"), name("torch.FloatStorage"), text("0"), text("cpu"),
+             b"\x8b\x00\x04\x00\x00" + b"\x7f" * 1024]
+        ) + b"Q",
+        "its persistent id is wrong: 54323534597516009035... elements",
+    ),
     "very deep tuples": (b"N" + b"\x85" * 50000, "holds no tensors"),
     "laughs": (LAUGHS, "it holds the same values too often"),
 }  # fmt: skip

@@ -129,6 +129,8 @@ CASES = {
             "old": call("_codecs.encode", [text("a\u00ff"), text("latin1")]),
             "counts": call("collections.Counter", [mapping({"a": integer(1)})]),
             "default": call("collections.defaultdict", [name("builtins.list")]) + text("a") + b"]s",
+            "counters": call("collections.defaultdict", [name("__builtin__.long")]),
+            "words": call("collections.defaultdict", [name("__builtin__.unicode")]),
         }),
         ["fc"],
         ["left out: best, losses, old, counts, default"],
@@ -231,7 +233,7 @@ def test_a_script_s_parameters_and_buffers(tmp_path: Path) -> None:
             made_object("__torch__.m.Net", {
                 "packed": made_object("__torch__.torch.classes.quantized.Linear", {"w": ONE}),
             }),
-            "packed has its weights packed in __torch__.torch.classes.quantized.Linear",
+            "packed has its weights packed in '__torch__.torch.classes.quantized.Linear'",
         ),
         (
             name("__torch__.m.Net") + b")\x81q\x00" + mapping({"w": ONE, "inner": b"h\x00"}) + b"b",
@@ -244,6 +246,33 @@ def test_scripts_that_are_refused(tmp_path: Path, value: bytes, words: str) -> N
     with pytest.raises(ConvertError) as caught:
         read_script(tmp_path, value)
     assert words in str(caught.value)
+
+
+EVIL = text("__torch__.m") + text("a\nfine\x1b[2J") + b"\x93"
+PACKED = text("__torch__.torch.classes.q") + text("P\n") + b"\x93)\x81" + mapping({"w": ONE}) + b"b"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        call(
+            "torch._tensor._rebuild_from_type_v2",
+            [name("torch._utils._rebuild_tensor_v2"), EVIL, items([]), b"}"],
+        ),
+        items([text("storage"), EVIL, text("0"), text("cpu"), integer(2)]) + b"Q",
+        call(
+            "torch._utils._rebuild_tensor_v3",
+            [made.storage("0", "Float", 2), integer(0), made.numbers([1]), made.numbers([1]),
+             b"\x89", made.ORDERED, EVIL],
+        ),
+        made_object("__torch__.m.Net", {"inner\n": PACKED}),
+        EVIL + b")\x81" + mapping({"w": ONE}) + b"b",
+    ],
+)  # fmt: skip
+def test_names_of_classes_do_not_break_the_line(tmp_path: Path, value: bytes) -> None:
+    with pytest.raises(ConvertError) as caught:
+        read_script(tmp_path, value)
+    assert str(caught.value).isprintable()
 
 
 def test_modules_that_hold_one_module_too_often(tmp_path: Path) -> None:
