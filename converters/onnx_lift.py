@@ -26,6 +26,7 @@ from .onnx_names import names_of
 from .onnx_scopes import Program, Site, follow, text
 from .weights import Keeper, check_dims
 
+STAYS = ": stays in the graph: "  #: in notes, between a tensor's name and the reason
 MIN_BYTES = 64  # a record and a name cost about as much
 _PARAMETERS = frozenset({"weight", "bias", "norm"})
 _EXTERNAL = 1  # TensorProto.DataLocation
@@ -96,7 +97,7 @@ def lift(
         try:
             lifted.append(_from_inside(parts, index, proto, name, uses.get(span.path), keeper))
         except ConvertError as reason:
-            notes.append(f"{name}: stays in the graph: {reason.message}")
+            notes.append(f"{name}{STAYS}{reason.message}")
     return lifted, notes + list(_long_attributes(parts.program))
 
 
@@ -107,7 +108,7 @@ def _long_attributes(program: Program) -> Iterator[str]:
             count = len(attribute.floats) + len(attribute.ints) + len(attribute.strings)
             if count >= _LONG:
                 what = f"{count} values in attribute {text(attribute.name)}"
-                yield f"{node.label}: stays in the graph: {what}"
+                yield f"{node.label}{STAYS}{what}"
 
 
 def _from_inside(

@@ -16,7 +16,7 @@ from dcformat.errors import ConvertError
 from dcformat.formats import Reader
 from dcformat.model import Model, Source
 
-from . import read_torch
+from . import read_torch, torch_export
 from .onnx_files import FileBytes, look_at
 from .pt2_archive import Contents, contents
 from .pt2_graph import Parts, with_graph
@@ -76,10 +76,8 @@ def _model(parts: Parts) -> Model:
         model = with_graph(parts)
     except ConvertError as reason:
         return Model(everything, notes=(f"no graph: {reason}",), ties=parts.ties)
-    used = {tensor.name for tensor in model.tensors}
-    unused = sum(tensor.name not in used for tensor in everything)
-    note = f"left out: {unused} of {len(everything)} tensors, which the graph does not use"
-    return replace(model, notes=(*model.notes, note) if unused else model.notes)
+    first = {tensor.name: parts.ties.get(tensor.name, tensor.name) for tensor in everything}
+    return replace(model, notes=(*model.notes, *torch_export.left_out(model, first)))
 
 
 READER = Reader("pt2", (".pt2",), accepts, read, read_torch.explain)

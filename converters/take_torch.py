@@ -35,7 +35,15 @@ def take(
     with scratch_folder() as folder, _evaluating(module):
         path = folder / "model.onnx"
         torch_export.write_onnx(module, path, args, **options)
-        return _held(read_onnx.read(path))
+        model = _held(read_onnx.read(path))
+    return replace(model, notes=(*model.notes, *torch_export.left_out(model, _first(module))))
+
+
+def _first(module: Any) -> dict[str, str]:
+    """Return the names of parameters and buffers, each with the first one of the same tensor."""
+    seen: dict[int, str] = {}
+    named = torch_export.parameters(module)
+    return {name: seen.setdefault(id(value), name) for name, value in named.items()}
 
 
 def _check_module(module: Any) -> None:

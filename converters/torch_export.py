@@ -12,11 +12,15 @@ import importlib.util
 import io
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from dcformat.errors import ConvertError
+from dcformat.model import Model
+
+from . import onnx_lift
+from .torch_names import Left, printed
 
 INSTALL = "pip install 'dcformat[torch]'"
 _IN_ONE_FILE = 1 << 30  # bytes of parameters; above, they stand beside the graph
@@ -117,6 +121,23 @@ def _strip_values(model: Any) -> None:
             value.shape = value.type = None
 
 
+def left_out(model: Model, first: Mapping[str, str]) -> tuple[str, ...]:
+    """Return notes on tensors of the source that `model` has not, or by another name.
+
+    `first` has all their names, each with the first name of the same numbers.
+    """
+    kept = {t.name for t in model.tensors} | {n.partition(onnx_lift.STAYS)[0] for n in model.notes}
+    names = {first[name]: name for name in first if name in kept}
+    unused, tied = Left(), Left()
+    for name in first:
+        if first[name] not in names:
+            unused.add(printed(name))
+        elif name not in kept:
+            tied.add(f"{printed(name)} (as {printed(names[first[name]])})")
+    notes = [f"{unused}: the graph does not use them"] if unused.count else []
+    return (*notes, f"{tied}: tied, the graph has one name") if tied.count else tuple(notes)
+
+
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
     """Keep what PyTorch prints, logs and warns of to itself: errors say what matters."""
@@ -152,13 +173,14 @@ def reason_of(error: BaseException) -> str:
 
 def _check_parameters(model: Any, program: Any) -> None:
     """Raise ConvertError where a parameter in the graph has other bytes than the program's."""
-    theirs = _parameters(program)
+    theirs = parameters(program)
     for name, value in model.graph.initializers.items():
         if name in theirs and value.const_value.tobytes() != _bytes_of(theirs[name]):
             raise ConvertError(f"the exporter changed parameter {name!r}")
 
 
-def _parameters(program: Any) -> dict[str, Any]:
+def parameters(program: Any) -> dict[str, Any]:
+    """Return parameters, buffers and constants by all their names."""
     import torch  # noqa: PLC0415
 
     if isinstance(program, torch.export.ExportedProgram):

@@ -205,3 +205,30 @@ def test_constants_of_the_program_are_kept(tmp_path: Path) -> None:
     got = tmp_path / "m.onnx"
     dcformat.write(model, got)
     np.testing.assert_allclose(run_onnx(got, inputs), answers(module, inputs), atol=1e-5)
+
+
+@pytest.mark.usefixtures("here")
+def test_names_that_the_graph_has_not_are_told(tmp_path: Path) -> None:
+    class Odd(nn.Module):  # type: ignore[misc, name-defined]
+        def __init__(self) -> None:
+            super().__init__()
+            self.emb = nn.Embedding(50, 16)
+            self.head = nn.Linear(16, 50, bias=False)
+            self.head.weight = self.emb.weight
+            self.register_buffer("small", torch.ones(2))
+            self.register_buffer("spare", torch.arange(30.0))
+
+        def forward(self, tokens: Any) -> Any:
+            return self.head(self.emb(tokens)) * self.small[0]
+
+    module, inputs = Odd().eval(), (torch.zeros(1, 3, dtype=torch.int64),)
+    path = tmp_path / "m.pt2"
+    torch.export.save(torch.export.export(module, inputs), path)
+    for model in (dcformat.read(path), dcformat.from_torch(module, inputs)):
+        (weight,) = [t.name for t in model.tensors if t.size == 800]
+        (other,) = {"emb.weight", "head.weight"} - {weight}
+        assert model.notes[-2:] == (
+            "left out: spare: the graph does not use them",
+            f"left out: {other} (as {weight}): tied, the graph has one name",
+        )
+        assert any(note.startswith("small: stays in the graph: ") for note in model.notes)
