@@ -5,8 +5,8 @@ dicts, lists and tuples. The rule, in order:
 
 1. a dict with one of the keys of MODELS whose value is a dict with tensors: that value is the
    model (the first of these keys in the order of MODELS), and is looked at again;
-2. else everything is the model but dicts and lists of a training run (TRAINING), if there is
-   another entry with tensors; a tensor at the top is always taken.
+2. else everything is the model but dicts and lists of a training run (TRAINING, or what
+   optimizers save), if there is another entry with tensors; a tensor at the top is always taken.
 
 Below the model's dict, names are the keys, joined by "." where dicts, lists and tuples are nested;
 elements of lists and tuples are called by their numbers. A lone tensor is called "tensor". Values
@@ -159,7 +159,13 @@ def _without_training(value: Value, nest: Nest) -> tuple[Value, list[tuple[Value
 def _is_training(key: Value, value: Value) -> bool:
     """Tell whether an entry is a nest of a training run."""
     named = isinstance(key, str) and "." not in key and key.lower().startswith(TRAINING)
-    return named and isinstance(value, (Table, list, tuple))
+    return _is_optimizer(value) or (named and isinstance(value, (Table, list, tuple)))
+
+
+def _is_optimizer(value: Value) -> bool:
+    """Tell whether a value is what torch.optim's optimizers save, whatever it is called."""
+    items = value.items if isinstance(value, Table) else []
+    return {key for key, _ in items if isinstance(key, str)} == {"state", "param_groups"}
 
 
 def _below(value: Value) -> list[Value]:

@@ -76,6 +76,17 @@ CASES = {
         ["g.fc.weight", "g.fc.bias", "d.fc.weight", "d.fc.bias"],
         ["left out: optim_g (2 tensors), epoch"],
     ),
+    "optimizers by other names": (
+        mapping({
+            "g": STATE,
+            "g_opt": mapping({
+                "state": b"}" + integer(0) + mapping({"m": ONE}) + b"s",
+                "param_groups": sequence(b"}"),
+            }),
+        }),
+        ["g.fc.weight", "g.fc.bias"],
+        ["left out: g_opt (1 tensor)"],
+    ),
     "tensors that are called like optimizers": (
         mapping({"scaler": ONE, "rng.weight": ONE, "optimal": ONE}),
         ["scaler", "rng.weight", "optimal"],
