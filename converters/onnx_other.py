@@ -16,11 +16,11 @@ _OTHERS = (
     (rb".{4}TFL3", "a TensorFlow Lite model (.tflite)"),
     (
         rb"PK\x03\x04",
-        "a zip archive, as of PyTorch (.pt) or Keras (.keras): export the model as ONNX",
+        "a zip archive, as of PyTorch (.pt) or Keras (.keras): name PyTorch's .pt, or export ONNX",
     ),
     (
         rb"\x80[\x02-\x05]",
-        "a pickle, as of PyTorch (.pt, .pth): export the model with torch.onnx.export",
+        "a pickle, as of PyTorch (.pt, .pth): name it so, or export with torch.onnx.export",
     ),
     (rb"\x89HDF\r\n", "an HDF5 file, as of Keras (.h5): export the model with tf2onnx"),
     (
@@ -34,7 +34,7 @@ _OTHERS = (
         "a TensorFlow graph (.pb): export it with tf2onnx",
     ),
     (rb"GGUF", "a GGUF file, which has weights but no graph"),
-    (rb".{7}\x00\{", "a safetensors file (.safetensors): weights without a graph"),
+    (rb".{7}\x00\{", "a safetensors file: name it .safetensors"),
     (rb"\x89DCF\r\n", "a .dcf file"),
     (rb"version https://git-lfs", "a pointer of Git LFS: fetch the file itself (git lfs pull)"),
     (rb"<(!DOCTYPE|html|\?xml)", "a web page: fetch the file itself"),

@@ -78,8 +78,14 @@ def without_graph(model: Model) -> tuple[str, ...]:
 
 def without_ties(model: Model) -> tuple[str, ...]:
     """Say that tied tensors are written in full, where there are any."""
+    tie = first_tie(model)
+    return (f"equal tensors are written again: {tie}",) if tie else ()
+
+
+def first_tie(model: Model) -> str:
+    """Return the first tied tensor, as which one, and how many more there are; "" for none."""
     if not model.ties:
-        return ()
+        return ""
     name, first = next(iter(model.ties.items()))
     more = f" and {len(model.ties) - 1} more" if len(model.ties) > 1 else ""
-    return (f"equal tensors are written again: {shown(name)} (as {shown(first)}){more}",)
+    return f"{shown(name)} (as {shown(first)}){more}"

@@ -24,7 +24,7 @@ from dcformat.formats import Writer
 from dcformat.ids import NUMPY, DType
 from dcformat.model import Array, LazyTensor, Model, Tensor
 
-from .weights import shown, without_graph
+from .weights import first_tie, shown, without_graph
 
 _NAMES = {
     DType.BOOL: "bool",
@@ -136,4 +136,13 @@ def _tensor(torch: Any, tensor: Tensor, data: Array) -> Any:
     return made if made.dtype == kind else made.view(kind)
 
 
-WRITER = Writer("torch", (".pt", ".pth"), write, remarks=without_graph)
+def remarks(model: Model) -> tuple[str, ...]:
+    """Say what the file does not tell, and which tensors share their numbers in it."""
+    shared = first_tie(model)
+    if not shared:
+        return without_graph(model)
+    words = f"equal tensors share a storage, unless of one value throughout: {shared}"
+    return (*without_graph(model), words)
+
+
+WRITER = Writer("torch", (".pt", ".pth"), write, remarks=remarks)

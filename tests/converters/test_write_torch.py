@@ -137,3 +137,10 @@ def test_an_error_of_the_disk_is_that_error_and_leaves_nothing(
     if wanted is ConvertError:
         assert "cannot write: No space left on device" in str(caught.value)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_shares_its_numbers_is_said() -> None:
+    one, two = tensor("a", DType.FLOAT, (9,)), tensor("b", DType.FLOAT, (9,))
+    assert WRITER.remarks(Model((one, two))) == ()
+    (said,) = WRITER.remarks(Model((one, two), ties={"b": "a"}))
+    assert said.endswith("unless of one value throughout: 'b' (as 'a')")
