@@ -1,6 +1,7 @@
 """What dcformat is worth, next to others: `python bench/run.py [SECTION ...] [MODEL.onnx ...]`.
 
 sizes     the same integers by us and by others; targets
+quantizers  the default quantizer next to exact k-means, at equal error
 files     whole .dcf files of real models; of the given MODEL.onnx
 encoding  speed of writing
 decoding  speed of reading
@@ -22,6 +23,7 @@ import decoding
 import encoding
 import files
 import memory
+import quantizers
 import sizes
 import starting
 from show import Table, json_of, text_of
@@ -38,6 +40,7 @@ def main() -> None:
     models = [Path(word) for word in wishes.what if word.endswith(".onnx")]
     sections: dict[str, Callable[[bool], list[Table]]] = {
         "sizes": sizes.tables,
+        "quantizers": quantizers.tables,
         "files": lambda quick: files.tables(models, quick),
         "encoding": encoding.tables,
         "decoding": decoding.tables,

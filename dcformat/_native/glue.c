@@ -235,7 +235,8 @@ PyMODINIT_FUNC PyInit__core(void)
     PyObject *module = PyModule_Create(&definition);
     if (module && (PyModule_AddFunctions(module, dcf_kernel_methods) != 0 ||
                    PyModule_AddFunctions(module, dcf_walk_methods) != 0 ||
-                   PyModule_AddFunctions(module, dcf_rounding_methods) != 0)) {
+                   PyModule_AddFunctions(module, dcf_rounding_methods) != 0 ||
+                   PyModule_AddFunctions(module, dcf_quantize_methods) != 0)) {
         Py_DECREF(module);
         return NULL;
     }

@@ -80,34 +80,46 @@ static void package_merge(const item *items, int m, uint8_t *depths)
     }
 }
 
+void dcf_code_lengths(const int64_t *counts, int n, uint8_t *lengths)
+{
+    item items[MAX_SYMBOLS];
+    uint8_t depths[MAX_SYMBOLS];
+    int m = 0, i;
+    for (i = 0; i < n; i++) {
+        lengths[i] = 0;
+        if (counts[i] > 0) {
+            items[m].count = counts[i];
+            items[m++].symbol = i;
+        }
+    }
+    if (m < 2) {
+        return;
+    }
+    qsort(items, (size_t)m, sizeof *items, by_count);
+    package_merge(items, m, depths);
+    qsort(items, (size_t)m, sizeof *items, by_count_down);
+    for (i = 0; i < m; i++) {
+        lengths[items[i].symbol] = depths[m - 1 - i];
+    }
+}
+
 static PyObject *code_lengths(PyObject *self, PyObject *args)
 {
     const char *data;
     Py_ssize_t bytes;
-    item items[MAX_SYMBOLS];
-    uint8_t depths[MAX_SYMBOLS], lengths[MAX_SYMBOLS] = {0};
-    int n, m = 0, i;
+    int64_t counts[MAX_SYMBOLS];
+    uint8_t lengths[MAX_SYMBOLS];
+    int n;
     (void)self;
     if (!PyArg_ParseTuple(args, "y#", &data, &bytes)) {
         return NULL;
     }
-    if (bytes > (Py_ssize_t)(MAX_SYMBOLS * sizeof(int64_t))) {
+    if (bytes > (Py_ssize_t)sizeof counts) {
         return bad("more than 256 counts");
     }
     n = (int)(bytes / (Py_ssize_t)sizeof(int64_t));
-    for (i = 0; i < n; i++) {
-        memcpy(&items[m].count, data + (size_t)i * sizeof(int64_t), sizeof(int64_t));
-        items[m].symbol = i;
-        m += items[m].count > 0;
-    }
-    if (m >= 2) {
-        qsort(items, (size_t)m, sizeof *items, by_count);
-        package_merge(items, m, depths);
-        qsort(items, (size_t)m, sizeof *items, by_count_down);
-        for (i = 0; i < m; i++) {
-            lengths[items[i].symbol] = depths[m - 1 - i];
-        }
-    }
+    memcpy(counts, data, (size_t)n * sizeof *counts);
+    dcf_code_lengths(counts, n, lengths);
     return PyBytes_FromStringAndSize((const char *)lengths, n);
 }
 

@@ -123,5 +123,5 @@ def compress_tensor(
     away = Symbols(tensor, scratch, signed=False)
     away.keep((), indices)
     shared = away.coded(book, order)
-    asked = settings.bits is not None or settings.quantizer != "uniform" or bits < 8
+    asked = settings.bits is not None or settings.quantizer != "entropy" or bits < 8
     return shared if asked or cost(shared) <= cost(scaled) else scaled

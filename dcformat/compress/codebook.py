@@ -1,18 +1,16 @@
 """Weight sharing: each weight becomes an index into a small table of levels.
 
-Han, Mao and Dally 2016, "Deep Compression", section 3, without the retraining. Three ways to
-choose the levels: "kmeans", the exact optimum, right where indices have a fixed width; "linear",
-the paper's (equally spaced levels, then Lloyd's iterations), for comparison; "uniform", the
-default: equal steps with a small dead zone, each level moved to its cell's mean, at the squared
-error of "kmeans", or as near to it as 256 levels come. An entropy coder makes 8 to 30 % less of
-those indices (Sullivan 1996, "Efficient scalar quantization of exponential and Laplacian random
-variables").
+Han, Mao and Dally 2016, "Deep Compression", section 3, without the retraining. Four ways to
+choose the levels: "entropy", the default: the fewest bits of an entropy coder at the squared
+error of "kmeans", or as near to it as 256 levels come (entropy.py); "uniform": equal steps with a
+small dead zone, each level moved to its cell's mean, at that error (Sullivan 1996, "Efficient
+scalar quantization of exponential and Laplacian random variables"); "kmeans", the exact optimum,
+right where indices have a fixed width; "linear", the paper's (equally spaced levels, then Lloyd's
+iterations), for comparison.
 Spec: spec/encodings/values_codebook.md
 """
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -20,8 +18,9 @@ import numpy.typing as npt
 from dcformat import kernels
 from dcformat.coded import Codebook
 from dcformat.ids import MAX_SYMBOLS, DType
-from dcformat.kmeans import prefix_sums
 
+from . import entropy
+from .points import Cells, Points, cells_of, indices_of, occupied, points_of
 from .reals import F64, as_type
 
 U8 = npt.NDArray[np.uint8]
@@ -38,61 +37,40 @@ _MAX_STEPS = 1 << 15
 _LARGEST = {DType.INT8: 127, DType.INT16: 32767}
 
 
-@dataclass(frozen=True)
-class Points:
-    """The distinct nonzero weights, ascending, how often each occurs, and their running sums."""
-
-    values: F64
-    counts: F64
-    sums: tuple[F64, F64, F64]
-
-
-@dataclass(frozen=True)
-class Cells:
-    """Intervals of points: where each starts, and its level. The squared error of it all."""
-
-    starts: I64
-    levels: F64
-    error: float
-
-
-def quantize_codebook(weights: F64, bits: int, quantizer: str) -> tuple[F64, U8]:
+def quantize_codebook(
+    weights: F64, bits: int, quantizer: str, saliency: F64 | None = None
+) -> tuple[F64, U8]:
     """Return levels (ascending) and the index of each weight's level.
 
-    At most 2**bits levels, or at most 256 for "uniform", which aims at the squared error of the
-    best 2**bits. Zero is always a level where it is a weight, and no zero weight becomes another.
+    At most 2**bits levels, or at most 256 for "entropy" and "uniform", which aim at the squared
+    error of the best 2**bits. Zero is always a level where it is a weight, and no zero weight
+    becomes another. `saliency`, of the weights' shape, weighs the squared errors.
     """
-    distinct, inverse, counts = _distinct(weights.reshape(-1))
-    exponent = int(np.frexp(np.abs(distinct[[0, -1]]).max())[1])
-    scaled = np.ldexp(distinct, -exponent)  # so that no square overflows
-    there = scaled != 0
-    has_zero = not bool(there.all())
-    cell = np.zeros(distinct.size, np.int64)
-    levels = np.zeros(0)
-    if there.any():
-        found = _choose(_points(scaled[there], counts[there]), bits, quantizer, has_zero)
-        levels = found.levels
-        cell[there] = np.repeat(
-            np.arange(levels.size), np.diff(found.starts, append=int(there.sum()))
-        )
-    if has_zero:
-        cell[~there] = levels.size
-        levels = np.append(levels, 0.0)
-    final, place = np.unique(levels, return_inverse=True)
-    indices = place[cell][inverse].astype(np.uint8).reshape(weights.shape)
-    return np.ldexp(final, exponent), indices
+    points = points_of(weights, saliency)
+    if not points.values.size:
+        return np.zeros(1), np.zeros(weights.shape, np.uint8)
+    return indices_of(points, choose(points, bits, quantizer))
 
 
-def _distinct(weights: F64) -> tuple[F64, I64, I64]:
-    """Return what np.unique does: distinct values ascending, each weight's index, and counts."""
-    order = np.argsort(weights)
-    ordered = weights[order]
-    first = np.ones(weights.size, np.int64)  # sums of booleans would hold the interpreter
-    np.not_equal(ordered[1:], ordered[:-1], out=first[1:], casting="unsafe")
-    starts = np.flatnonzero(first)
-    inverse = np.empty(weights.size, np.int64)
-    inverse[order] = np.cumsum(first) - 1
-    return ordered[starts], inverse, np.diff(starts, append=weights.size)
+def choose(points: Points, bits: int, quantizer: str) -> Cells:
+    """Return the cells that `quantizer` chooses for points, at least one of which is not zero."""
+    most = 1 << bits
+    k = max(1, most - bool(points.zeros))
+    if points.values.size <= k:
+        return cells_of(points, np.arange(points.values.size))
+    if quantizer == "linear":
+        return cells_of(points, _lloyd(points, k))
+    if quantizer != "kmeans" and most == MAX_SYMBOLS:
+        return _uniform(points, 0.0)  # as fine as it goes: no 256 levels beat the best
+    best = best_cells(points, k)
+    if quantizer == "uniform":
+        return _uniform(points, best.error)
+    return entropy.at_error(points, best.error) if quantizer == "entropy" else best
+
+
+def best_cells(points: Points, k: int) -> Cells:
+    """Return the cells of the exact optimal k-means."""
+    return cells_of(points, kernels.optimal_kmeans(points.values, points.masses(), k)[1])
 
 
 def type_levels(weights: F64, levels: F64, indices: U8, dtype: DType, kind: str) -> Codebook:
@@ -135,36 +113,6 @@ def _squares(wrong: F64) -> float:
     return float(np.cumsum(flat * flat)[-1])
 
 
-def _points(values: F64, counts: npt.NDArray[np.intp]) -> Points:
-    weights = counts.astype(np.float64)
-    return Points(values, weights, prefix_sums(values, weights))
-
-
-def _choose(points: Points, bits: int, quantizer: str, has_zero: bool) -> Cells:
-    most = 1 << bits
-    k = max(1, most - has_zero)
-    if points.values.size <= k:
-        return _cells(points, np.arange(points.values.size))
-    if quantizer == "linear":
-        return _cells(points, _lloyd(points, k))
-    if quantizer == "uniform" and most == MAX_SYMBOLS:
-        return _uniform(points, 0.0, has_zero)  # as fine as it goes: no 256 levels beat the best
-    best = _cells(points, kernels.optimal_kmeans(points.values, points.counts, k)[1])
-    if quantizer == "uniform":
-        return _uniform(points, best.error, has_zero)
-    return best
-
-
-def _cells(points: Points, starts: I64, zero: int = -1) -> Cells:
-    """Return the cells that begin at `starts`, each with its mean; cell `zero` has level 0."""
-    w, x, xx = (np.diff(s[np.append(starts, points.values.size)]) for s in points.sums)
-    levels = x / w
-    if zero >= 0:
-        levels[zero] = 0.0
-    errors = np.maximum(xx - (2.0 * x - levels * w) * levels, 0.0)
-    return Cells(starts, levels, float(np.cumsum(errors)[-1]))
-
-
 def _lloyd(points: Points, k: int) -> I64:
     """Return where cells start after Lloyd's iterations from k equally spaced levels."""
     levels = np.linspace(points.values[0], points.values[-1], k)
@@ -177,17 +125,16 @@ def _lloyd(points: Points, k: int) -> I64:
         ends = np.append(starts, points.values.size)
         w, x, _ = (s[ends] - s[np.insert(starts, 0, 0)] for s in points.sums)
         levels = np.where(w > 0, x / np.where(w > 0, w, 1.0), levels)
-    return _occupied(np.insert(starts, 0, 0), points.values.size)
+    return occupied(np.insert(starts, 0, 0), points.values.size)
 
 
-def _uniform(points: Points, error: float, has_zero: bool) -> Cells:
+def _uniform(points: Points, error: float) -> Cells:
     """Return equal steps, as wide as `error` allows, or as fine as 256 levels allow.
 
     The step is found by halving, the error from the running sums, so a trial costs a search for
     each cell's border and no pass over the points.
     """
-    most = MAX_SYMBOLS - has_zero
-    largest = float(max(-points.values[0], points.values[-1]))
+    most, largest = MAX_SYMBOLS - bool(points.zeros), points.largest
     fine, coarse = largest / _MAX_STEPS, 4 * largest
     for _ in range(_HALVINGS):
         middle = (fine + coarse) / 2
@@ -203,16 +150,11 @@ def _uniform(points: Points, error: float, has_zero: bool) -> Cells:
 def _steps(points: Points, step: float) -> Cells:
     """Return the cells of equal steps around zero's, which is the widest and has level 0."""
     n = points.values.size
-    count = int(max(-points.values[0], points.values[-1]) / step + ROUND_UP)
+    count = int(points.largest / step + ROUND_UP)
     borders = (np.arange(1, count + 1) - ROUND_UP) * step
     above = np.searchsorted(points.values, borders, side="left")
     below = np.searchsorted(points.values, -borders[::-1], side="right")
-    starts = _occupied(np.concatenate([[0], below, above]), n)
+    starts = occupied(np.concatenate([[0], below, above]), n)
     low = int(below[-1]) if count else 0
     high = int(above[0]) if count else n
-    return _cells(points, starts, int(np.searchsorted(starts, low)) if low < high else -1)
-
-
-def _occupied(starts: I64, n: int) -> I64:
-    """Return the starts of cells that hold a point, from ascending starts of cells."""
-    return np.unique(starts[starts < n])
+    return cells_of(points, starts, int(np.searchsorted(starts, low)) if low < high else -1)

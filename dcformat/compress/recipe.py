@@ -21,7 +21,7 @@ from dcformat.errors import ConvertError
 PRESETS: dict[str, str] = {"lossless": "exact", "int8": "int8", "deep": "codebook"}
 TARGETS = ("mcu", "host")
 METHODS = ("exact", "int8", "codebook")
-QUANTIZERS = ("uniform", "kmeans", "linear")
+QUANTIZERS = ("entropy", "uniform", "kmeans", "linear")
 LEVELS = ("auto", "int8", "int16", "float")
 
 _VERSION = 1
@@ -44,7 +44,7 @@ class Settings:
     method: str = "int8"
     bits: int | None = None
     prune: float = 0.0
-    quantizer: str = "uniform"
+    quantizer: str = "entropy"
     levels: str = "auto"
     requantize: bool = False
     min_elements: int = 64

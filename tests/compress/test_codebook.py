@@ -17,7 +17,8 @@ from dcformat.compress.prune import prune
 from dcformat.ids import DType
 
 F64 = npt.NDArray[np.float64]
-QUANTIZERS = ("uniform", "kmeans", "linear")
+QUANTIZERS = ("entropy", "uniform", "kmeans", "linear")
+AIM = ("entropy", "uniform")  # at the error of kmeans, with as many levels as that takes
 
 
 def squared(data: F64, levels: F64, indices: npt.NDArray[np.uint8]) -> float:
@@ -41,7 +42,7 @@ def test_indices_name_levels_that_ascend(values: list[float], bits: int, quantiz
     assert indices.shape == data.shape
     assert np.all(np.diff(levels) > 0)
     assert np.array_equal(np.unique(indices), np.arange(levels.size))
-    assert levels.size <= (256 if quantizer == "uniform" else 1 << bits)
+    assert levels.size <= (256 if quantizer in AIM else 1 << bits)
     assert np.all(np.isfinite(levels))
 
 
@@ -54,16 +55,17 @@ def test_zero_stays_exactly_zero(values: list[int], bits: int, quantizer: str) -
     data = np.array(values, np.float64) / 7
     levels, indices = quantize_codebook(data, bits, quantizer)
     assert not levels[indices][data == 0].any()
-    if quantizer != "uniform":
+    if quantizer not in AIM:
         assert np.array_equal(levels[indices] == 0, data == 0)
 
 
 @pytest.mark.parametrize("ratio", [0.0, 0.6])
 @pytest.mark.parametrize("bits", [3, 4, 5])
-def test_uniform_has_the_error_of_kmeans_in_fewer_bits(ratio: float, bits: int) -> None:
+@pytest.mark.parametrize("quantizer", AIM)
+def test_the_error_is_that_of_kmeans_in_fewer_bits(ratio: float, bits: int, quantizer: str) -> None:
     data = prune(weights(100, 120).astype(np.float64), ratio)
     best = quantize_codebook(data, bits, "kmeans")
-    even = quantize_codebook(data, bits, "uniform")
+    even = quantize_codebook(data, bits, quantizer)
     assert best[0].size == 1 << bits
     assert squared(data, *even) == pytest.approx(squared(data, *best), rel=0.01)
     assert squared(data, *even) <= squared(data, *best) * (1 + 1e-9)
@@ -96,10 +98,11 @@ def test_uniform_of_8_bits_uses_at_most_256_levels_and_most_of_them() -> None:
 
 
 def test_an_outlier_costs_a_level_and_not_the_resolution() -> None:
-    data = weights(100, 100).astype(np.float64)
-    clean = squared(data, *quantize_codebook(data, 4, "uniform"))
-    data[3, 3] = 100.0
-    assert squared(data, *quantize_codebook(data, 4, "uniform")) < 1.5 * clean
+    for quantizer in AIM:
+        data = weights(100, 100).astype(np.float64)
+        clean = squared(data, *quantize_codebook(data, 4, quantizer))
+        data[3, 3] = 100.0
+        assert squared(data, *quantize_codebook(data, 4, quantizer)) < 1.5 * clean
 
 
 def test_few_distinct_values_are_their_own_levels() -> None:
