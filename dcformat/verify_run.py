@@ -100,12 +100,12 @@ def _run(model: Path, out: Path, runs: int, seed: int, inputs: Path | None = Non
     except subprocess.TimeoutExpired:
         raise _CannotRunError(f"took longer than {WALL_SECONDS} s") from None
     if done.returncode:
-        raise _CannotRunError(_reason(done.returncode, done.stderr.decode(errors="replace")))
+        raise _CannotRunError(ended_by(done.returncode, done.stderr.decode(errors="replace")))
     with np.load(out, allow_pickle=False) as arrays:
         return {key: arrays[key] for key in arrays.files}
 
 
-def _reason(code: int, errors: str) -> str:
+def ended_by(code: int, errors: str) -> str:
     if code < 0:
         return f"ended by {signal.Signals(-code).name}"
     lines = errors.strip().splitlines()

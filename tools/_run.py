@@ -42,6 +42,8 @@ NUMPY_TYPES = {
     "uint64": "<u8",
 }
 
+_FOLDER = "session.model_external_initializers_file_folder_path"
+
 
 class CannotRunError(Exception):
     """The model cannot be run here; the message is the reason."""
@@ -86,6 +88,23 @@ def limit(memory: int, seconds: int) -> None:
 
 def _session(model: str) -> Any:
     """Return a session of one thread, so that the same sums are made in the same order."""
+    onnxruntime, options = _options()
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+def session_of(model: bytes, folder: Path, *, plain: bool = False) -> Any:
+    """Return such a session of a model whose external data is in `folder`.
+
+    A `plain` one runs the graph as it stands: inner values are those of the nodes.
+    """
+    onnxruntime, options = _options()
+    if plain:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.add_session_config_entry(_FOLDER, str(folder.resolve()))
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+def _options() -> tuple[Any, Any]:
     import onnxruntime  # noqa: PLC0415 - slow, and after the limits
 
     onnxruntime.set_default_logger_severity(4)
@@ -93,7 +112,7 @@ def _session(model: str) -> Any:
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     options.log_severity_level = 4
-    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    return onnxruntime, options
 
 
 def find_inputs(session: Any, runs: int, seed: int) -> tuple[Arrays, Arrays]:
@@ -151,20 +170,21 @@ def run_all(session: Any, inputs: Arrays, runs: int) -> Arrays:
     results: Arrays = {}
     for run in range(runs):
         feed = {name: inputs[f"i{run}_{k}"] for k, name in enumerate(names)}
-        outputs = [array for value in session.run(None, feed) for array in _flat(value)]
+        outputs = [array for value in session.run(None, feed) for array in flat(value)]
         results.update({f"o{run}_{k}": array for k, array in enumerate(outputs)})
     return results
 
 
-def _flat(value: Any) -> Iterator[npt.NDArray[Any]]:
+def flat(value: Any) -> Iterator[npt.NDArray[Any]]:
+    """Yield the arrays of an output: more than one of a sequence or a map."""
     if isinstance(value, Mapping):
         keys = sorted(value)
         yield np.array(keys)
         for key in keys:
-            yield from _flat(value[key])
+            yield from flat(value[key])
     elif isinstance(value, list):
         for item in value:
-            yield from _flat(item)
+            yield from flat(item)
     else:
         array = np.asarray(value)
         yield array.astype(str) if array.dtype.kind == "O" else array

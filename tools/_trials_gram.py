@@ -1,0 +1,140 @@
+"""Second moments of what meets a weight's columns, on data that goes by in batches.
+
+Sister files: converters/onnx_trial.py (where a weight meets what), tools/_trials_run.py (feeds).
+
+Of a batch at most so many rows are looked at, by a stride that shares no factor with the positions
+of a sample, so that all positions are met. The numbers are rounded to multiples of a power of two,
+so that none is above 2^11 of them: sums of their products are exact in float64, whatever the order
+in which they are made.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from math import gcd, prod
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dcformat.converters.onnx_trial import Meeting, Window
+from dcformat.errors import ConvertError
+
+F64 = npt.NDArray[np.float64]
+Array = npt.NDArray[Any]
+
+STEPS_LOG2 = 11
+MOST_COLUMNS = 2048
+
+
+@dataclass
+class Moments:
+    """Sums over rows of x and of x x^T, group by group."""
+
+    groups: int
+    columns: int
+    count: int = 0
+    products: F64 = field(init=False)
+    sums: F64 = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.products = np.zeros((self.groups, self.columns, self.columns))
+        self.sums = np.zeros((self.groups, self.columns))
+
+    def add(self, rows: F64) -> None:
+        """Add `rows` (count, groups, columns)."""
+        step = step_of(rows)
+        whole = np.rint(rows / step)
+        for group in range(self.groups):
+            part = np.ascontiguousarray(whole[:, group])
+            self.products[group] += (part.T @ part) * (step * step)
+            self.sums[group] += part.sum(axis=0) * step
+        self.count += len(rows)
+
+    @property
+    def matrix(self) -> F64:
+        return self.products / max(1, self.count)
+
+    @property
+    def mean(self) -> F64:
+        return self.sums / max(1, self.count)
+
+
+def step_of(rows: F64) -> float:
+    """Return the power of two of which no number is 2^STEPS_LOG2 multiples."""
+    high = float(np.max(np.abs(rows), initial=0.0))
+    if not np.isfinite(high):
+        raise ConvertError("the model gives infinities or NaN on the calibration data")
+    return float(2.0 ** (np.frexp(high)[1] - STEPS_LOG2)) if high else 1.0
+
+
+def moments_of(meeting: Meeting) -> Moments:
+    groups = meeting.window.groups if meeting.window else 1
+    return Moments(groups, meeting.columns)
+
+
+def rows_of(meeting: Meeting, values: Array, most: int) -> F64:
+    """Return at most about `most` rows (count, groups, columns) of what meets a weight."""
+    if meeting.window is not None:
+        rows = _windows(meeting.window, values, most)
+    else:
+        rows = _vectors(meeting.axis, values, most)
+    if rows.shape[2] != meeting.columns:
+        raise ConvertError(f"{meeting.value!r} does not fit the weight that it meets")
+    return np.asarray(rows * meeting.scale)
+
+
+def _vectors(axis: int, values: Array, most: int) -> F64:
+    last = np.moveaxis(values, max(axis, -values.ndim), -1)
+    flat = last.reshape(-1, last.shape[-1])
+    step = stride(len(flat), prod(last.shape[1:-1]), most)
+    return flat[::step].astype(np.float64)[:, None, :]
+
+
+def _windows(window: Window, values: Array, most: int) -> F64:
+    """Gather the inputs of a convolution at some positions of its output."""
+    samples, channels, *sizes = values.shape
+    before, after = pads_of(window, sizes)
+    padded = np.pad(values, [(0, 0), (0, 0), *zip(before, after, strict=True)])
+    outs = [
+        (n + a + b - (k - 1) * d - 1) // s + 1
+        for n, a, b, k, d, s in zip(
+            sizes, before, after, window.kernel, window.dilations, window.strides, strict=True
+        )
+    ]
+    places = prod(outs)
+    chosen = np.arange(0, samples * places, stride(samples * places, places, most))
+    starts = np.unravel_index(chosen % places, outs)
+    offsets = np.unravel_index(np.arange(prod(window.kernel)), window.kernel)
+    spots = [
+        start[:, None] * s + offset[None, :] * d
+        for start, s, offset, d in zip(
+            starts, window.strides, offsets, window.dilations, strict=True
+        )
+    ]
+    flat = np.ravel_multi_index(spots, padded.shape[2:])
+    spread = padded.reshape(samples, channels, -1)
+    at = spread[(chosen // places)[:, None, None], np.arange(channels)[:, None], flat[:, None, :]]
+    return np.asarray(at, np.float64).reshape(len(chosen), window.groups, -1)
+
+
+def pads_of(window: Window, sizes: list[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return the zeros before and after each axis."""
+    rank = len(sizes)
+    if window.auto_pad == "VALID":
+        return (0,) * rank, (0,) * rank
+    if window.auto_pad in ("", "NOTSET"):
+        return window.pads[:rank], window.pads[rank:]
+    totals = []
+    for n, k, d, s in zip(sizes, window.kernel, window.dilations, window.strides, strict=True):
+        totals.append(max(0, ((n + s - 1) // s - 1) * s + (k - 1) * d + 1 - n))
+    low, high = tuple(t // 2 for t in totals), tuple(t - t // 2 for t in totals)
+    return (low, high) if window.auto_pad == "SAME_UPPER" else (high, low)
+
+
+def stride(rows: int, period: int, most: int) -> int:
+    """Return a step by which about `most` of `rows` are taken, all positions of a period alike."""
+    step = max(1, -(-rows // max(1, most)))
+    while step > 1 and gcd(step, max(1, period)) > 1:
+        step += 1
+    return step

@@ -1,0 +1,219 @@
+"""A model whose weights can be changed from run to run, in onnxruntime, on samples.
+
+Sister files: converters/onnx_trial.py (the model), tools/_trials_run.py (the child process).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dcformat.converters import read_onnx
+from dcformat.converters.onnx_trial import Trial, Varied, trial_of, watched
+from dcformat.errors import ConvertError
+
+from . import _trials_gram as gram
+from ._run import CannotRunError, find_inputs, flat, session_of
+from ._trials_data import Samples
+from ._trials_metrics import Distance, Metric, joined
+
+Arrays = dict[str, npt.NDArray[Any]]
+
+_REFERENCE_BYTES = 512 << 20  # of float outputs that are kept
+_MOMENTS_BYTES = 1 << 30
+_WATCHED_BYTES = 256 << 20  # of inner values that one run may give
+_BATCH_ROWS = 20_000  # that a batch adds to second moments
+_ALL_ROWS = 1 << 17
+
+
+class TrialModel:
+    """The model in a session, and its own weights."""
+
+    def __init__(self, path: Path, weights: Sequence[str]) -> None:
+        self.folder = path.parent
+        self.trial: Trial = trial_of(path, weights)
+        self.varied: dict[str, Varied] = {v.name: v for v in self.trial.varied}
+        own = {tensor.name: tensor for tensor in read_onnx.read(path).tensors}
+        for name in self.varied:
+            if name not in own:
+                raise ConvertError(f"the model has no weight {name!r}")
+        self.own = {name: own[name].data for name in self.varied}
+        self.session = session_of(self.trial.model, self.folder)
+        feeds = {v.feed for v in self.trial.varied}
+        self.inputs = [one for one in self.session.get_inputs() if one.name not in feeds]
+        self.outputs = [one.name for one in self.session.get_outputs()]
+
+    def feed_of(self, changed: Mapping[str, npt.NDArray[Any]]) -> Arrays:
+        """Return all weights by the names of inputs, `changed` in place of the model's own."""
+        for name, array in changed.items():
+            self._check(name, array)
+        return {v.feed: changed.get(n, self.own[n]) for n, v in self.varied.items()}
+
+    def _check(self, name: str, array: npt.NDArray[Any]) -> None:
+        if name in self.trial.fixed:
+            raise ConvertError(f"weight {name!r} {self.trial.fixed[name]}: it cannot be varied")
+        if name not in self.varied:
+            raise ConvertError(f"{name!r} is none of the weights of these trials")
+        own = self.own[name]
+        if (array.dtype, array.shape) != (own.dtype, own.shape):
+            raise ConvertError(
+                f"weight {name!r} is {own.dtype} {own.shape}, not {array.dtype} {array.shape}"
+            )
+
+    def run(self, feed: Arrays, weights: Arrays) -> Arrays:
+        """Return the outputs by name; those of sequences and maps are numbered."""
+        results = self.session.run(self.outputs, {**feed, **weights})
+        return {
+            name if k == 0 else f"{name}/{k}": array
+            for name, value in zip(self.outputs, results, strict=True)
+            for k, array in enumerate(flat(value))
+        }
+
+    def seeded_inputs(self, seed: int) -> list[npt.NDArray[Any]]:
+        """Return inputs on which the model runs."""
+        stand_in = _WithWeights(self)
+        try:
+            inputs, _ = find_inputs(stand_in, 1, seed)
+        except CannotRunError as error:
+            raise ConvertError(str(error)) from error
+        return [inputs[f"i0_{k}"] for k in range(len(self.inputs))]
+
+
+class _WithWeights:
+    """The session as one without weights among its inputs."""
+
+    def __init__(self, model: TrialModel) -> None:
+        self._model = model
+        self._weights = model.feed_of({})
+
+    def get_inputs(self) -> list[Any]:
+        return self._model.inputs
+
+    def run(self, names: None, feed: Arrays) -> list[Any]:
+        return list(self._model.session.run(names, {**feed, **self._weights}))
+
+
+class Runs:
+    """A model on samples; the float model's outputs are kept where they have room."""
+
+    def __init__(self, model: TrialModel, samples: Samples) -> None:
+        self.model, self.samples = model, samples
+        self._own = model.feed_of({})
+        self._kept: list[Arrays] = []
+        self._room = _REFERENCE_BYTES
+
+    def pairs(
+        self, changed: Mapping[str, npt.NDArray[Any]], most: int | None
+    ) -> Iterator[tuple[int, int, Arrays, Arrays]]:
+        """Yield first sample, how many, the float model's outputs, those of changed weights."""
+        weights, done = self.model.feed_of(changed), 0
+        for at, (count, feed) in enumerate(self.samples.batches(most)):
+            wanted = self._reference(at, feed)
+            got = self.model.run(feed, weights) if changed else wanted
+            yield done, count, wanted, got
+            done += count
+        if not done:
+            raise ConvertError("there are fewer samples than the model takes at once")
+
+    def _reference(self, at: int, feed: Arrays) -> Arrays:
+        if at < len(self._kept):
+            return self._kept[at]
+        found = self.model.run(feed, self._own)
+        self._room -= sum(array.nbytes for array in found.values())
+        if at == len(self._kept) and self._room >= 0:
+            self._kept.append(found)
+        return found
+
+    def divergence(self, changed: Mapping[str, npt.NDArray[Any]], most: int | None) -> Distance:
+        distance = Distance()
+        for _, count, wanted, got in self.pairs(changed, most):
+            distance.add(wanted, got, count)
+        return distance
+
+    def evaluate(
+        self, changed: Mapping[str, npt.NDArray[Any]], metric: Metric
+    ) -> tuple[float, npt.NDArray[np.float64] | None, Distance]:
+        """Return the metric's mean, its value of each sample if it has one, and the distance."""
+        scores, distance, labels = [], Distance(), self.samples.labels
+        for first, count, wanted, got in self.pairs(changed, None):
+            own = None if labels is None else labels[first : first + count]
+            scores.append((metric(got, wanted, own, count), count))
+            distance.add(wanted, got, count)
+        return *joined(scores), distance
+
+
+class Grams:
+    """Second moments of what meets each weight; of as many weights in one pass as have room."""
+
+    def __init__(self, model: TrialModel, samples: Samples, most: int | None) -> None:
+        self.model, self.samples, self.most = model, samples, most
+        self._found: dict[str, gram.Moments] = {}
+
+    def of(self, name: str) -> gram.Moments | None:
+        """Return the moments, None where a use is not a plain product or has too many columns."""
+        if name not in self.model.varied:
+            self.model.feed_of({name: np.zeros(0)})  # says why
+        if not self._has(name):
+            return None
+        if name not in self._found:
+            self._found = self._pass(self._together(name))
+        return self._found[name]
+
+    def _has(self, name: str) -> bool:
+        met = self.model.varied[name].meetings
+        return bool(met) and met[0].columns <= gram.MOST_COLUMNS
+
+    def _together(self, first: str) -> list[str]:
+        """Return `first` and the weights after it whose moments have room beside it."""
+        names: list[str] = []
+        every, room = list(self.model.varied), _MOMENTS_BYTES
+        for name in every[every.index(first) :]:
+            if self._has(name):
+                met = self.model.varied[name].meetings[0]
+                groups = met.window.groups if met.window else 1
+                room -= groups * met.columns**2 * 8
+                if names and room < 0:
+                    break
+                names.append(name)
+        return names
+
+    def _pass(self, names: list[str]) -> dict[str, gram.Moments]:
+        met = {name: self.model.varied[name].meetings for name in names}
+        wanted = sorted({m.value for each in met.values() for m in each})
+        inner = [v for v in wanted if v not in {one.name for one in self.model.inputs}]
+        session = session_of(watched(self.model.trial.model, inner), self.model.folder, plain=True)
+        moments = {name: gram.moments_of(each[0]) for name, each in met.items()}
+        weights = self.model.feed_of({})
+        samples = self._smaller(session, inner, weights)
+        rows = self._rows(samples)
+        for _, feed in samples.batches(self.most):
+            values = {**feed, **_inner_values(session, inner, {**feed, **weights})}
+            for name, each in met.items():
+                for meeting in each:
+                    moments[name].add(gram.rows_of(meeting, values[meeting.value], rows))
+        return moments
+
+    def _smaller(self, session: Any, inner: list[str], weights: Arrays) -> Samples:
+        """Return the samples in batches whose inner values have room."""
+        one = replace(self.samples, rows=self.samples.plan.fixed or 1, cache=[], complete=False)
+        _, feed = next(one.batches())
+        values = _inner_values(session, inner, {**feed, **weights})
+        size = sum(array.nbytes for array in values.values())
+        rows = min(self.samples.rows, _WATCHED_BYTES // max(1, size))
+        return replace(one, rows=self.samples.plan.fixed or max(1, rows), cache=[])
+
+    def _rows(self, samples: Samples) -> int:
+        """Return how many rows a batch adds to the moments."""
+        count = min(samples.plan.samples, self.most or samples.plan.samples)
+        return max(1, min(_BATCH_ROWS, _ALL_ROWS // -(-count // samples.rows)))
+
+
+def _inner_values(session: Any, names: list[str], feed: Arrays) -> Arrays:
+    """Return inner values by name; to ask onnxruntime for none of them would give all outputs."""
+    found = session.run(names, feed) if names else []
+    return {name: np.asarray(array) for name, array in zip(names, found, strict=True)}
