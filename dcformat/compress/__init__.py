@@ -6,7 +6,8 @@ and read back exactly (dcformat/coded.py). Rules of order: lossless first, weigh
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 
 from dcformat.coded import CodedModel, CodedTensor
 from dcformat.ids import Meta
@@ -17,6 +18,8 @@ from dcformat.scratch import Scratch
 from .codebook import quantize_codebook, type_levels
 from .estimate import estimate
 from .exact import Cost, code_exactly
+from .feedback import Gram
+from .grid import quantize_grid
 from .int8 import quantize_int8
 from .names import assumptions, use_of, uses_of
 from .prune import prune
@@ -30,12 +33,14 @@ from .recipe import (
     recipe_from_json,
     recipe_json,
     with_settings,
+    without_feedback,
 )
 from .report import Line, report
 from .roles import decide, default_bits
 from .symbols import Symbols
 
 __all__ = [
+    "Gram",
     "Line",
     "Recipe",
     "Rule",
@@ -49,6 +54,7 @@ __all__ = [
     "report",
     "uses_of",
     "with_settings",
+    "without_feedback",
 ]
 
 Progress = Callable[[str, int, int], None]
@@ -60,14 +66,16 @@ def compress(
     cost: Cost | None = None,
     progress: Progress | None = None,
     jobs: int = 1,
+    grams: Mapping[str, Gram] = MappingProxyType({}),
 ) -> CodedModel:
     """Choose numbers for every tensor of `model`, on `jobs` threads, with the same result.
 
     `cost` tells how many bytes a coded tensor takes (default: an estimate); `progress` is called
     with a tensor's name when it is done, how many are and how many there are, and "" at the end.
     Tensors that are read where they lie stay there, or in a temporary file once quantized. Without
-    a graph names and shapes say which are weights (names.py).
-    Raises ConvertError if a pattern of the recipe matches no tensor.
+    a graph names and shapes say which are weights (names.py). `grams` say what meets the tensors
+    that the recipe rounds with feedback.
+    Raises ConvertError if a pattern of the recipe matches no tensor, or a gram is missing.
     """
     recipe.check_matches(tensor.name for tensor in model.tensors)
     scratch, uses = Scratch(), uses_of(model)
@@ -75,7 +83,8 @@ def compress(
     def one(tensor: Tensor) -> CodedTensor:
         settings = recipe.settings_for(tensor.name)
         use = use_of(tensor, settings, uses)
-        return compress_tensor(tensor, use, settings, cost or estimate, scratch)
+        gram = grams.get(tensor.name)
+        return compress_tensor(tensor, use, settings, cost or estimate, scratch, gram)
 
     tensors = []
     for coded in in_order(one, model.tensors, jobs):
@@ -96,8 +105,9 @@ def compress_tensor(
     settings: Settings,
     cost: Cost = estimate,
     scratch: Scratch | None = None,
+    gram: Gram | None = None,
 ) -> CodedTensor:
-    """Choose numbers for one tensor: exact, int8 with scales, or a codebook.
+    """Choose numbers for one tensor: exact, int8 with scales, a grid, or a codebook.
 
     Where nobody asked for the 8 bits or the levels of a codebook, int8 with scales, which needs
     no table, is taken if that is smaller: small layers cannot pay for 256 levels.
@@ -111,6 +121,8 @@ def compress_tensor(
     away = Symbols(tensor, scratch)
     if method == "int8" and not settings.prune:
         return away.coded(quantize_int8(away.floats, tensor.shape, axis, away.keep), order)
+    if method == "grid":
+        return quantize_grid(tensor, settings, order, gram)
     weights = reals_of(tensor.data, tensor.dtype)
     kept = prune(weights, settings.prune) if settings.prune else weights
     values = quantize_int8(lambda window: kept[window], tensor.shape, axis, away.keep)

@@ -20,9 +20,11 @@ from dcformat.errors import ConvertError
 #: What each preset does to weights.
 PRESETS: dict[str, str] = {"lossless": "exact", "int8": "int8", "deep": "codebook"}
 TARGETS = ("mcu", "host")
-METHODS = ("exact", "int8", "codebook")
+METHODS = ("exact", "int8", "codebook", "grid")
 QUANTIZERS = ("entropy", "uniform", "kmeans", "linear")
 LEVELS = ("auto", "int8", "int16", "float")
+
+SMALLEST_STEP, LARGEST_STEP = 2.0**-126, 2.0**120  #: 127 steps are no infinity yet
 
 _VERSION = 1
 _MAX_FILE = 1 << 20
@@ -37,8 +39,10 @@ class Settings:
     layers), and a rule's bits below 8 ask for a codebook; `quantizer`, see codebook.py;
     `levels`, the type of the levels ("auto": integers with a scale on mcu, the tensor's own
     type on host). `requantize`: quantize even what is clustered or pruned already.
-    `min_elements`: smaller tensors stay exact. `layout`, of single layers only: this is a weight,
-    whose axes lie as a key of axes.LAYOUTS says; empty: as the graph or the names say.
+    `min_elements`: smaller tensors stay exact.
+    Of single layers only: `step`, of method "grid", whole multiples of which the weights become,
+    with `feedback` as feedback.py does it, for which calibration data are needed; `layout`: this
+    is a weight, whose axes lie as a key of axes.LAYOUTS says; empty: as the graph or names say.
     """
 
     method: str = "int8"
@@ -49,6 +53,8 @@ class Settings:
     requantize: bool = False
     min_elements: int = 64
     layout: str = ""
+    step: float | None = None
+    feedback: bool = False
 
 
 @dataclass(frozen=True)
@@ -121,6 +127,12 @@ def with_settings(recipe: Recipe, **settings: Any) -> Recipe:
     return replace(changed, rules=recipe.rules)
 
 
+def without_feedback(recipe: Recipe) -> Recipe:
+    """Return `recipe` with every weight rounded for itself."""
+    rules = [Rule(r.match, {**r.settings, "feedback": False}) for r in recipe.rules]
+    return replace(recipe, rules=tuple(rules))
+
+
 def read_recipe(path: str | Path) -> Recipe:
     """Read a TOML recipe: `version = 1`, `[defaults]` and any number of `[[layer]]`.
 
@@ -179,6 +191,10 @@ def _rule(layer: Any, place: str) -> Rule:
         raise ConvertError('method = "exact" leaves nothing to prune or bits', place=place)
     if settings.get("method") == "int8" and settings.get("bits", 8) != 8:
         raise ConvertError('bits are those of method = "codebook"; int8 has 8', place=place)
+    if (settings.get("method") == "grid") != ("step" in settings):
+        raise ConvertError('method = "grid" and step = a number go together', place=place)
+    if settings.get("feedback") and "step" not in settings:
+        raise ConvertError('feedback is for method = "grid"', place=place)
     return Rule(layer["match"], settings)
 
 
@@ -219,6 +235,8 @@ def _check_together(recipe: Recipe) -> None:
             raise ConvertError(problem, place=place)
     if recipe.method == "exact" and (recipe.prune or recipe.bits is not None):
         raise ConvertError("prune and bits are for weights that are not exact", place=place)
+    if recipe.method == "grid":
+        raise ConvertError('method = "grid" is for single layers, each has a step', place=place)
     if recipe.method == "int8" and recipe.bits not in (None, 8):
         raise ConvertError("bits is for codebooks (preset deep): int8 has 8", place=place)
 
@@ -271,6 +289,12 @@ def _whole(value: Any, low: int, high: int) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
 
 
+def _is_step(value: Any) -> bool:
+    """Tell whether `value` is a normal number of float32, as scales are."""
+    real = isinstance(value, int | float) and not isinstance(value, bool)
+    return real and SMALLEST_STEP <= value <= LARGEST_STEP
+
+
 def _share(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1
 
@@ -286,7 +310,11 @@ _CHECKS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "requantize": ("true or false", lambda v: isinstance(v, bool)),
     "min_elements": ("a whole number from 0 on", lambda v: _whole(v, 0, 1 << 40)),
 }
-_CHECKS_OF_LAYERS = _CHECKS | {"layout": _one_of(LAYOUTS)}
+_CHECKS_OF_LAYERS = _CHECKS | {
+    "layout": _one_of(LAYOUTS),
+    "step": ("a number above 0", _is_step),
+    "feedback": ("true or false", lambda v: isinstance(v, bool)),
+}
 _DEFAULTS = tuple(_CHECKS)
 MAX_RULES = 1000  #: layers of a recipe: work is rules times tensors
 _PER_LAYER = tuple(key for key in _CHECKS_OF_LAYERS if key not in ("preset", "target"))
