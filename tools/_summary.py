@@ -38,8 +38,10 @@ def describe_recipe(recipe: Recipe) -> str:
         what = f"weights in {recipe.bits}-bit codebooks"
     elif recipe.method == "codebook":
         what = "weights in 8-bit codebooks (or int8 where that is smaller), 5-bit in dense layers"
-    else:
+    elif recipe.method == "exact":
         what = "exact weights"
+    else:
+        what = f"{recipe.method} weights"
     if recipe.prune:
         what += f", {recipe.prune:.4g} of them pruned"
     if recipe.rules:

@@ -20,7 +20,7 @@ from dcformat import ids as registry
 from dcformat.audit import audit
 from dcformat.audit_budget import FILE, Limit, check_budget, read_budget, size_of
 from dcformat.audit_diff import compare, side_of
-from dcformat.compress.recipe import PRESETS
+from dcformat.compress.settings import PRESETS
 from dcformat.converters.onnx_compute import parse_shapes
 from dcformat.converters.onnx_skeleton import uses_of_file
 from dcformat.files import atomic_output

@@ -44,7 +44,7 @@ from click.core import ParameterSource
 
 from dcformat.cmake import FOLDER
 from dcformat.compress import Recipe, preset_recipe, read_recipe, with_settings
-from dcformat.compress.recipe import PRESETS, QUANTIZERS, TARGETS
+from dcformat.compress.settings import PRESETS, QUANTIZERS, TARGETS
 from dcformat.converters.c_dense import LAYOUTS
 from dcformat.converters.write_c import FORMS
 from dcformat.errors import ConvertError
@@ -82,7 +82,9 @@ def _show_cmake_dir(ctx: click.Context, _: click.Parameter, wanted: bool) -> Non
 @click.option(
     "--prune", type=click.FloatRange(0, 1, max_open=True), help="Share of a weight made zero."
 )
-@click.option("--quantizer", type=click.Choice(QUANTIZERS), help="deep: how levels are chosen.")
+@click.option(
+    "--quantizer", type=click.Choice(QUANTIZERS["codebook"]), help="deep: how levels are chosen."
+)
 @click.option("--target", type=click.Choice(TARGETS), help="host adds zstd (default if lossless).")
 @click.option(
     "--prefer", type=click.Choice(["size", "speed"]), default="size", help="Smallest, or fast."

@@ -21,13 +21,14 @@ from .exact import Cost, code_exactly
 from .feedback import Gram
 from .grid import quantize_grid
 from .int8 import quantize_int8
+from .methods import quantize
 from .names import assumptions, use_of, uses_of
 from .prune import prune
+from .quantized import Quantized
 from .reals import reals_of
 from .recipe import (
     Recipe,
     Rule,
-    Settings,
     preset_recipe,
     read_recipe,
     recipe_from_json,
@@ -37,6 +38,7 @@ from .recipe import (
 )
 from .report import Line, report
 from .roles import decide, default_bits
+from .settings import Settings
 from .symbols import Symbols
 
 __all__ = [
@@ -107,7 +109,7 @@ def compress_tensor(
     scratch: Scratch | None = None,
     gram: Gram | None = None,
 ) -> CodedTensor:
-    """Choose numbers for one tensor: exact, int8 with scales, a grid, or a codebook.
+    """Choose numbers for one tensor: exact, int8, a grid, a codebook, or as methods.py has it.
 
     Where nobody asked for the 8 bits or the levels of a codebook, int8 with scales, which needs
     no table, is taken if that is smaller: small layers cannot pay for 256 levels.
@@ -125,15 +127,24 @@ def compress_tensor(
         return quantize_grid(tensor, settings, order, gram)
     weights = reals_of(tensor.data, tensor.dtype)
     kept = prune(weights, settings.prune) if settings.prune else weights
+    if method not in ("int8", "codebook"):
+        return _kept(tensor, quantize(kept, axis, settings), scratch, order)
     values = quantize_int8(lambda window: kept[window], tensor.shape, axis, away.keep)
     scaled = away.coded(values, order)
     if method == "int8":
         return scaled
     bits = settings.bits or default_bits(use)
-    levels, indices = quantize_codebook(kept, bits, settings.quantizer)
+    levels, indices = quantize_codebook(kept, bits, settings.quantizer or "entropy")
     book = type_levels(kept, levels, indices, tensor.dtype, settings.levels)
-    away = Symbols(tensor, scratch, signed=False)
-    away.keep((), indices)
-    shared = away.coded(book, order)
-    asked = settings.bits is not None or settings.quantizer != "entropy" or bits < 8
+    shared = _kept(tensor, Quantized(indices, book), scratch, order)
+    asked = settings.bits is not None or settings.quantizer or bits < 8
     return shared if asked or cost(shared) <= cost(scaled) else scaled
+
+
+def _kept(
+    tensor: Tensor, found: Quantized, scratch: Scratch, order: tuple[int, ...] | None
+) -> CodedTensor:
+    """Return the coded tensor of symbols that are all there."""
+    away = Symbols(tensor, scratch, found.symbols.dtype)
+    away.keep((), found.symbols)
+    return away.coded(found.values, order)

@@ -16,7 +16,7 @@ from dcformat.model import Tensor
 
 from .feedback import Gram, round_to_grid
 from .reals import reals_of
-from .recipe import Settings
+from .settings import Settings
 
 
 def quantize_grid(

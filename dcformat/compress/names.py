@@ -18,7 +18,8 @@ from dcformat.axes import LAYOUTS, UNKNOWN
 from dcformat.errors import ConvertError
 from dcformat.model import Model, Tensor, Use
 
-from .recipe import Recipe, Settings
+from .recipe import Recipe
+from .settings import Settings
 
 Shapes = Mapping[str, tuple[int, ...]]
 

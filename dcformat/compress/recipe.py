@@ -8,53 +8,27 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from dcformat.axes import LAYOUTS
 from dcformat.errors import ConvertError
 
-#: What each preset does to weights.
-PRESETS: dict[str, str] = {"lossless": "exact", "int8": "int8", "deep": "codebook"}
-TARGETS = ("mcu", "host")
-METHODS = ("exact", "int8", "codebook", "grid")
-QUANTIZERS = ("entropy", "uniform", "kmeans", "linear")
-LEVELS = ("auto", "int8", "int16", "float")
-
-SMALLEST_STEP, LARGEST_STEP = 2.0**-126, 2.0**120  #: 127 steps are no infinity yet
+from .settings import (
+    CHECKS,
+    CHECKS_OF_LAYERS,
+    OF_A_METHOD,
+    PRESETS,
+    Settings,
+    check,
+    check_settings,
+    check_stated,
+)
 
 _VERSION = 1
 _MAX_FILE = 1 << 20
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What is done to one tensor of role "weight".
-
-    `method`: "exact", "int8" or "codebook". `prune`: share of the elements that become zero.
-    For codebooks: `bits`, at most 2**bits levels (None: 8 for convolutions, 5 for dense
-    layers), and a rule's bits below 8 ask for a codebook; `quantizer`, see codebook.py;
-    `levels`, the type of the levels ("auto": integers with a scale on mcu, the tensor's own
-    type on host). `requantize`: quantize even what is clustered or pruned already.
-    `min_elements`: smaller tensors stay exact.
-    Of single layers only: `step`, of method "grid", whole multiples of which the weights become,
-    with `feedback` as feedback.py does it, for which calibration data are needed; `layout`: this
-    is a weight, whose axes lie as a key of axes.LAYOUTS says; empty: as the graph or names say.
-    """
-
-    method: str = "int8"
-    bits: int | None = None
-    prune: float = 0.0
-    quantizer: str = "entropy"
-    levels: str = "auto"
-    requantize: bool = False
-    min_elements: int = 64
-    layout: str = ""
-    step: float | None = None
-    feedback: bool = False
 
 
 @dataclass(frozen=True)
@@ -82,29 +56,38 @@ class Recipe(Settings):
     origin: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
-        _check(self.preset, "preset", self.origin)
+        check(self.preset, "preset", self.origin)
         derived = {
             "method": self.method or PRESETS[self.preset],
             "target": self.target or ("host" if self.preset == "lossless" else "mcu"),
         }
         for key, value in derived.items():
             object.__setattr__(self, key, value)
-        for key in _CHECKS:
-            _check(getattr(self, key), key, self.origin)
+        for key in CHECKS:
+            check(getattr(self, key), key, self.origin)
         object.__setattr__(self, "prune", float(self.prune))
         _check_together(self)
 
     def settings_for(self, name: str) -> Settings:
-        """Return what the recipe says about the tensor `name`."""
+        """Return what the recipe says about the tensor `name`.
+
+        A rule that states another method starts without what was said of the one before. Raises
+        ConvertError where what comes together does not go together.
+        """
         stated = {f.name: getattr(self, f.name) for f in fields(Settings)}
         for rule in self.rules:
             if fnmatchcase(name, rule.match):
+                if rule.settings.get("method", stated["method"]) != stated["method"]:
+                    stated.update(OF_A_METHOD)
                 stated.update(rule.settings)
         if stated["method"] == "int8" and stated["bits"] not in (None, 8):
             stated["method"] = "codebook"
         if stated["levels"] == "auto" and self.target == "host":
             stated["levels"] = "float"
-        return Settings(**stated)
+        settings = Settings(**stated)
+        if settings.method != "exact":
+            check_settings(settings, _place(self.origin or "recipe", f"tensor {name!r}"))
+        return settings
 
     def check_matches(self, names: Iterable[str]) -> None:
         """Raise ConvertError if a rule's pattern matches none of `names`."""
@@ -172,8 +155,7 @@ def recipe_from_json(text: str) -> Recipe:
 def _recipe(stated: Mapping[str, Any], origin: str, part: str = "", layers: Any = ()) -> Recipe:
     """Return the recipe of checked tables."""
     _check_keys(stated, _DEFAULTS, _place(origin, part))
-    for key, value in stated.items():
-        _check(value, key, _place(origin, part))
+    check_stated(stated, _place(origin, part))
     if len(layers) > MAX_RULES:
         raise ConvertError(f"{len(layers)} layers, at most {MAX_RULES}", place=_place(origin, part))
     rules = tuple(_rule(layer, _place(origin, f"layer {i + 1}")) for i, layer in enumerate(layers))
@@ -185,12 +167,9 @@ def _rule(layer: Any, place: str) -> Rule:
         raise ConvertError("a layer needs match = a pattern of tensor names", place=place)
     settings = {key: value for key, value in layer.items() if key != "match"}
     _check_keys(layer, ("match", *_PER_LAYER), place)
-    for key, value in settings.items():
-        _check(value, key, place)
+    check_stated(settings, place)
     if settings.get("method") == "exact" and _is_lossy(settings):
         raise ConvertError('method = "exact" leaves nothing to prune or bits', place=place)
-    if settings.get("method") == "int8" and settings.get("bits", 8) != 8:
-        raise ConvertError('bits are those of method = "codebook"; int8 has 8', place=place)
     if (settings.get("method") == "grid") != ("step" in settings):
         raise ConvertError('method = "grid" and step = a number go together', place=place)
     if settings.get("feedback") and "step" not in settings:
@@ -239,6 +218,8 @@ def _check_together(recipe: Recipe) -> None:
         raise ConvertError('method = "grid" is for single layers, each has a step', place=place)
     if recipe.method == "int8" and recipe.bits not in (None, 8):
         raise ConvertError("bits is for codebooks (preset deep): int8 has 8", place=place)
+    if recipe.method != "exact":
+        check_settings(recipe, place)
 
 
 def _is_lossy(settings: Mapping[str, Any]) -> bool:
@@ -261,60 +242,10 @@ def _check_keys(stated: Iterable[str], allowed: tuple[str, ...], place: str) -> 
             raise ConvertError(f"unknown key {key!r}; allowed: {', '.join(allowed)}", place=place)
 
 
-def _check(value: Any, key: str, place: str) -> None:
-    """Raise ConvertError unless `value` is one that the setting `key` may have."""
-    allowed, legal = _CHECKS_OF_LAYERS[key]
-    if not legal(value):
-        raise ConvertError(f"{key} = {_show(value)}: expected {allowed}", place=place)
-
-
-def _show(value: Any) -> str:
-    try:
-        text = json.dumps(value, default=str)
-    except (ValueError, RecursionError):  # an integer too long to print, or a table too deep
-        text = f"a {type(value).__name__}"
-    return text if len(text) <= 40 else text[:37] + "..."
-
-
 def _place(origin: str, part: str) -> str:
     return " / ".join(p for p in (origin, part) if p)
 
 
-def _one_of(names: Iterable[str]) -> tuple[str, Callable[[Any], bool]]:
-    known = tuple(names)
-    return "one of " + ", ".join(known), lambda value: isinstance(value, str) and value in known
-
-
-def _whole(value: Any, low: int, high: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
-
-
-def _is_step(value: Any) -> bool:
-    """Tell whether `value` is a normal number of float32, as scales are."""
-    real = isinstance(value, int | float) and not isinstance(value, bool)
-    return real and SMALLEST_STEP <= value <= LARGEST_STEP
-
-
-def _share(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1
-
-
-_CHECKS: dict[str, tuple[str, Callable[[Any], bool]]] = {
-    "preset": _one_of(PRESETS),
-    "target": _one_of(TARGETS),
-    "method": _one_of(METHODS),
-    "bits": ("a whole number from 1 to 8", lambda v: v is None or _whole(v, 1, 8)),
-    "prune": ("a number from 0 to below 1", _share),
-    "quantizer": _one_of(QUANTIZERS),
-    "levels": _one_of(LEVELS),
-    "requantize": ("true or false", lambda v: isinstance(v, bool)),
-    "min_elements": ("a whole number from 0 on", lambda v: _whole(v, 0, 1 << 40)),
-}
-_CHECKS_OF_LAYERS = _CHECKS | {
-    "layout": _one_of(LAYOUTS),
-    "step": ("a number above 0", _is_step),
-    "feedback": ("true or false", lambda v: isinstance(v, bool)),
-}
-_DEFAULTS = tuple(_CHECKS)
+_DEFAULTS = tuple(CHECKS)
 MAX_RULES = 1000  #: layers of a recipe: work is rules times tensors
-_PER_LAYER = tuple(key for key in _CHECKS_OF_LAYERS if key not in ("preset", "target"))
+_PER_LAYER = tuple(key for key in CHECKS_OF_LAYERS if key not in ("preset", "target"))

@@ -22,8 +22,9 @@ from dcformat.model import Model, Tensor, Use, Window, windows
 
 from .names import use_of, uses_of
 from .reals import REALS, reals_of
-from .recipe import Recipe, Settings, recipe_from_json
+from .recipe import Recipe, recipe_from_json
 from .roles import decide
+from .settings import Settings
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from dcformat.rounding import survey
 
 from .exact import count_distinct
 from .reals import REALS, floats_of
-from .recipe import Settings
+from .settings import Settings
 
 #: A weight tensor with at least this share of zeros was pruned by someone who meant it.
 PRUNED = 0.25

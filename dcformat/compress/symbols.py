@@ -18,31 +18,29 @@ from dcformat.scratch import Scratch
 
 from .reals import floats_of
 
-Bytes = npt.NDArray[np.int8] | npt.NDArray[np.uint8]
-
 
 class Symbols:
-    """The symbols of `tensor`, one byte each."""
+    """The symbols of `tensor`, of one NumPy type."""
 
-    def __init__(self, tensor: Tensor, scratch: Scratch, signed: bool = True) -> None:
+    def __init__(self, tensor: Tensor, scratch: Scratch, kind: npt.DTypeLike = np.int8) -> None:
         self.tensor = tensor
-        self.kind = np.dtype(np.int8 if signed else np.uint8)
+        self.kind = np.dtype(kind)
         lazy = isinstance(tensor, LazyTensor)
         self.scratch = scratch if lazy else None
         self.array: Array = np.zeros(() if lazy else tensor.shape, self.kind)
-        self.place = scratch.reserve(tensor.size) if lazy else 0
+        self.place = scratch.reserve(tensor.size * self.kind.itemsize) if lazy else 0
 
     def floats(self, window: Window) -> Floats:
         """Return the tensor's elements in a window."""
         return floats_of(self.tensor.piece(window), self.tensor.dtype)
 
-    def keep(self, window: Window, symbols: Bytes) -> None:
+    def keep(self, window: Window, symbols: Array) -> None:
         """Keep the symbols of a window; windows come in row-major order."""
         if self.scratch is None:
             self.array[window] = symbols
             return
         shape = self.tensor.shape
-        steps = [math.prod(shape[i + 1 :]) for i in range(len(window))]
+        steps = [math.prod(shape[i + 1 :]) * self.kind.itemsize for i in range(len(window))]
         offset = sum((cut.start or 0) * step for cut, step in zip(window, steps, strict=True))
         self.scratch.write(self.place + offset, np.ascontiguousarray(symbols).data)
 

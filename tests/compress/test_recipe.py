@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dcformat.compress import recipe as recipes
+from dcformat.compress import settings
 from dcformat.compress.recipe import Recipe, Rule, preset_recipe, read_recipe
 from dcformat.errors import ConvertError
 
@@ -20,9 +22,9 @@ RULES = st.builds(
     st.fixed_dictionaries(
         {},
         optional={
-            "bits": st.integers(1, 8),
+            "bits": st.integers(2, 8),
             "prune": st.floats(0, 0.99),
-            "method": st.just("codebook"),
+            "method": st.sampled_from(["codebook", "affine"]),
             "requantize": st.booleans(),
         },
     ),
@@ -36,7 +38,7 @@ def write(folder: Path, text: str) -> Path:
 
 
 def test_presets_say_method_and_target() -> None:
-    found = {p: (r.method, r.target) for p in recipes.PRESETS for r in [preset_recipe(p)]}
+    found = {p: (r.method, r.target) for p in settings.PRESETS for r in [preset_recipe(p)]}
     assert found == {
         "lossless": ("exact", "host"),
         "int8": ("int8", "mcu"),
@@ -64,8 +66,8 @@ def test_json_holds_what_differs_from_the_preset(recipe: Recipe, text: str) -> N
 @given(
     st.lists(RULES, max_size=3).map(tuple),
     st.floats(0, 0.99),
-    st.sampled_from(recipes.QUANTIZERS),
-    st.sampled_from(recipes.TARGETS),
+    st.sampled_from(["", *settings.QUANTIZERS["codebook"]]),
+    st.sampled_from(settings.TARGETS),
 )
 def test_json_brings_every_recipe_back(
     rules: tuple[Rule, ...], prune: float, quantizer: str, target: str
@@ -133,8 +135,8 @@ def test_with_settings_keeps_what_was_stated() -> None:
         ("[defaults]", ["expected version = 1"]),
         ("version = 1\nlayers = []", ["unknown key 'layers'", "version, defaults, layer"]),
         ("version = 1\n[defaults]\nbit = 3", ["defaults", "unknown key 'bit'", "bits, prune"]),
-        ("version = 1\n[defaults]\nbits = 9", ["defaults", "bits = 9", "from 1 to 8"]),
-        ("version = 1\n[defaults]\nbits = true", ["bits = true", "from 1 to 8"]),
+        ("version = 1\n[defaults]\nbits = 9", ["defaults", "bits = 9", "from 1 to 8, or 16"]),
+        ("version = 1\n[defaults]\nbits = true", ["bits = true", "from 1 to 8, or 16"]),
         ("version = 1\n[defaults]\nbits = 4", ["bits is for codebooks", "preset deep"]),
         ("version = 1\n[defaults]\npreset = 'dep'", ['"dep"', "lossless, int8, deep"]),
         ("version = 1\n[defaults]\nprune = 1.0", ["prune = 1.0", "below 1"]),
@@ -146,12 +148,33 @@ def test_with_settings_keeps_what_was_stated() -> None:
         ("version = 1\n[[layer]]\nmatch = 'a'\ntarget = 'mcu'", ["layer 1", "key 'target'"]),
         ("version = 1\n[layer]\nmatch = 'a'", ["[[layer]]"]),
         ("version = 1\n[[layer]]\nmatch = 'a'\nmethod = 'exact'\nprune = 0.5", ["leaves nothing"]),
-        ("version = 1\n[[layer]]\nmatch = 'a'\nmethod = 'int8'\nbits = 4", ["int8 has 8"]),
+        (
+            "version = 1\n[[layer]]\nmatch = 'a'\nmethod = 'int8'\nbits = 4",
+            ["bits = 4 for method = 'int8': expected 8"],
+        ),
         (
             "version = 1\n[defaults]\npreset = 'lossless'\n[[layer]]\nmatch = 'a'\nbits = 4",
             ["lossless changes no number", "'a'"],
         ),
         ("version = 1\n[defaults]\npreset = 'lossless'\nprune = 0.5", ["prune and bits"]),
+        (
+            "version = 1\n[[layer]]\nmatch = 'a'\nmethod = 'fixed'\nbits = 5",
+            ["layer 1", "bits = 5 for method = 'fixed'", "expected 4, 8, 16"],
+        ),
+        (
+            "version = 1\n[[layer]]\nmatch = 'a'\nmethod = 'binary'\nbits = 1",
+            ["layer 1", "bits = 1 for method = 'binary'", "it has none"],
+        ),
+        (
+            "version = 1\n[[layer]]\nmatch = 'a'\nmethod = 'ternary'\nquantizer = 'kmeans'",
+            ["layer 1", "quantizer = 'kmeans' for method = 'ternary'", "threshold, fitted"],
+        ),
+        (
+            "version = 1\n[[layer]]\nmatch = 'a'\nmethod = 'fixed'\nzero_point = true",
+            ["layer 1", "zero_point for method = 'fixed'"],
+        ),
+        ("version = 1\n[defaults]\nmethod = 'affine'\nbits = 1", ["bits = 1", "2, 3, 4"]),
+        ("version = 1\n[defaults]\nscales = 'row'", ['scales = "row"', "channel, tensor"]),
         ("version = \n", ["not a TOML recipe"]),
         ("version = 1\n" + "x = " + "[" * 5000, ["not a TOML recipe"]),
     ],
@@ -191,12 +214,29 @@ def test_json_that_is_no_recipe_is_refused(text: str) -> None:
 
 def test_settings_from_python_are_checked_too() -> None:
     bad: list[dict[str, Any]] = [{"bit": 3}, {"prune": -0.1}, {"target": "cloud"}]
-    for settings in bad:
+    for stated in bad:
         with pytest.raises(ConvertError):
-            preset_recipe("deep", **settings)
+            preset_recipe("deep", **stated)
 
 
 def test_json_is_json() -> None:
     rules = (Rule('we"ird\n\u2603', {"bits": 2}),)
     stated = json.loads(recipes.recipe_json(Recipe(preset="deep", rules=rules)))
     assert stated["layers"][0]["match"] == 'we"ird\n\u2603'
+
+
+def test_a_rule_with_another_method_starts_from_its_own_settings() -> None:
+    recipe = preset_recipe("deep", bits=6, quantizer="kmeans", prune=0.5)
+    rules = (Rule("a", {"method": "ternary"}), Rule("b", {"method": "affine", "zero_point": True}))
+    found = {name: replace(recipe, rules=rules).settings_for(name) for name in "abc"}
+    assert (found["a"].bits, found["a"].quantizer, found["a"].prune) == (None, "", 0.5)
+    assert (found["b"].bits, found["b"].zero_point) == (None, True)
+    assert (found["c"].bits, found["c"].quantizer) == (6, "kmeans")
+
+
+def test_settings_that_only_together_make_no_sense_name_the_tensor() -> None:
+    rules = (Rule("a*", {"method": "ternary"}), Rule("*b", {"bits": 4}))
+    recipe = Recipe(rules=rules, origin="r.toml")
+    with pytest.raises(ConvertError, match=r"r\.toml / tensor 'ab'.*bits = 4.*'ternary'"):
+        recipe.settings_for("ab")
+    assert recipe.settings_for("a").method == "ternary"

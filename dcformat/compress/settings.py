@@ -1,0 +1,166 @@
+"""What a recipe can say about one tensor, and which values each setting may have.
+
+Sister: recipe.py, which reads and writes recipes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from dcformat.axes import LAYOUTS
+from dcformat.errors import ConvertError
+
+#: What each preset does to weights.
+PRESETS: dict[str, str] = {"lossless": "exact", "int8": "int8", "deep": "codebook"}
+TARGETS = ("mcu", "host")
+LEVELS = ("auto", "int8", "int16", "float")
+SCALES = ("channel", "tensor")
+SMALLEST_STEP, LARGEST_STEP = 2.0**-126, 2.0**120  #: 127 steps are no infinity yet
+#: The bits that each method may have; none for those whose numbers have a size of their own.
+BITS: dict[str, tuple[int, ...]] = {
+    "exact": (),
+    "int8": (8,),
+    "codebook": tuple(range(1, 9)),
+    "affine": tuple(range(2, 9)),
+    "fixed": (4, 8, 16),
+    "ternary": (),
+    "binary": (),
+    "grid": (),
+}
+METHODS = tuple(BITS)
+#: Ways to choose numbers that are a method's; the first is taken unless the recipe says another.
+QUANTIZERS: dict[str, tuple[str, ...]] = {
+    "codebook": ("entropy", "uniform", "kmeans", "linear"),
+    "ternary": ("threshold", "fitted"),
+}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is done to one tensor of role "weight".
+
+    `method`: "exact", "int8", or the stage of that name: "codebook", "affine", "fixed", "ternary",
+    "binary". `bits`, as BITS says; None: 8, but 5 for codebooks of dense layers, and a rule's bits
+    below 8 make a codebook of int8. `quantizer`, as QUANTIZERS says; empty: the first.
+    `scales`: of affine, fixed, ternary and binary, one for each output "channel" or one for the
+    "tensor"; `zero_point`: affine numbers need not lie around zero. `levels`: the type of a
+    codebook's ("auto": integers with a scale on mcu, the tensor's own type on host). `prune`:
+    share of the elements that become zero. `requantize`: quantize even what is clustered or pruned
+    already. `min_elements`: smaller tensors stay exact.
+    Of single layers only: `step`, of method "grid", whole multiples of which the weights become,
+    with `feedback` as feedback.py does it, for which calibration data are needed; `layout`: this
+    is a weight, whose axes lie as a key of axes.LAYOUTS says; empty: as the graph or names say.
+    """
+
+    method: str = "int8"
+    bits: int | None = None
+    prune: float = 0.0
+    quantizer: str = ""
+    scales: str = "channel"
+    zero_point: bool = False
+    levels: str = "auto"
+    requantize: bool = False
+    min_elements: int = 64
+    layout: str = ""
+    step: float | None = None
+    feedback: bool = False
+
+
+#: What a method has for itself, before anything is said of it.
+OF_A_METHOD: dict[str, Any] = {
+    "bits": None,
+    "quantizer": "",
+    "zero_point": False,
+    "step": None,
+    "feedback": False,
+}
+
+
+def check_settings(settings: Settings, place: str) -> None:
+    """Raise ConvertError where the settings of a tensor do not go together."""
+    method, bits = settings.method, settings.bits
+    if bits is not None and bits not in BITS[method]:
+        allowed = f"expected {_listed(BITS[method])}" if BITS[method] else "it has none"
+        raise ConvertError(f"bits = {bits} for method = {method!r}: {allowed}", place=place)
+    known = QUANTIZERS.get(method, ())
+    if settings.quantizer and settings.quantizer not in known:
+        allowed = f"expected {_listed(known)}" if known else "it has none"
+        problem = f"quantizer = {settings.quantizer!r} for method = {method!r}: {allowed}"
+        raise ConvertError(problem, place=place)
+    if settings.zero_point and method != "affine":
+        raise ConvertError(f"zero_point for method = {method!r}: affine has one", place=place)
+
+
+def check_stated(stated: Mapping[str, Any], place: str) -> None:
+    """Raise ConvertError where settings that one table states do not go together."""
+    for key, value in stated.items():
+        check(value, key, place)
+    if stated.get("method", "exact") != "exact":
+        taken = ("method", "bits", "quantizer", "zero_point")
+        check_settings(Settings(**{key: stated[key] for key in taken if key in stated}), place)
+
+
+def _listed(values: Iterable[Any]) -> str:
+    return ", ".join(str(value) for value in values)
+
+
+def check(value: Any, key: str, place: str) -> None:
+    """Raise ConvertError unless `value` is one that the setting `key` may have."""
+    allowed, legal = CHECKS_OF_LAYERS[key]
+    if not legal(value):
+        raise ConvertError(f"{key} = {_show(value)}: expected {allowed}", place=place)
+
+
+def _show(value: Any) -> str:
+    try:
+        text = json.dumps(value, default=str)
+    except (ValueError, RecursionError):  # an integer too long to print, or a table too deep
+        text = f"a {type(value).__name__}"
+    return text if len(text) <= 40 else text[:37] + "..."
+
+
+def _one_of(names: Iterable[str]) -> tuple[str, Callable[[Any], bool]]:
+    known = tuple(names)
+    shown = "one of " + ", ".join(name for name in known if name)
+    return shown, lambda value: isinstance(value, str) and value in known
+
+
+def _whole(value: Any, low: int, high: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
+
+
+def _is_step(value: Any) -> bool:
+    """Tell whether `value` is a normal number of float32, as scales are."""
+    real = isinstance(value, int | float) and not isinstance(value, bool)
+    return real and SMALLEST_STEP <= value <= LARGEST_STEP
+
+
+def _share(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1
+
+
+_YES = ("true or false", lambda value: isinstance(value, bool))
+CHECKS: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "preset": _one_of(PRESETS),
+    "target": _one_of(TARGETS),
+    "method": _one_of(METHODS),
+    "bits": (
+        "a whole number from 1 to 8, or 16",
+        lambda v: v is None or _whole(v, 1, 8) or _whole(v, 16, 16),
+    ),
+    "prune": ("a number from 0 to below 1", _share),
+    "quantizer": _one_of(("", *(name for names in QUANTIZERS.values() for name in names))),
+    "scales": _one_of(SCALES),
+    "zero_point": _YES,
+    "levels": _one_of(LEVELS),
+    "requantize": _YES,
+    "min_elements": ("a whole number from 0 on", lambda v: _whole(v, 0, 1 << 40)),
+}
+CHECKS_OF_LAYERS = CHECKS | {
+    "layout": _one_of(LAYOUTS),
+    "step": ("a number above 0", _is_step),
+    "feedback": _YES,
+}

@@ -1,0 +1,74 @@
+"""Recipes of all methods through the commands: the page's words, the same bytes, and a verifier."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import ROOT
+
+from dcformat.compress import settings
+from dcformat.compress.recipe import read_recipe
+
+pytest_plugins = ["command_fixtures"]
+
+PAGE = (ROOT / "docs" / "recipes.md").read_text()
+#: A method, and what is said of it.
+SAYINGS = {
+    "affine": "bits = 4\nzero_point = true",
+    "fixed": "bits = 4\nscales = 'tensor'",
+    "ternary": "quantizer = 'fitted'",
+    "binary": "scales = 'channel'",
+    "codebook": "bits = 3\nquantizer = 'entropy'",
+    "int8": "prune = 0.5",
+    "exact": "",
+    "grid": "step = 0.1",
+}
+
+
+def write(folder: Path, method: str) -> Path:
+    path = folder / f"{method}.toml"
+    where = "[[layer]]\nmatch = '*'" if method == "grid" else "[defaults]"
+    text = f"version = 1\n{where}\nmethod = '{method}'\n{SAYINGS[method]}\n"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("method", settings.METHODS)
+def test_a_recipe_gives_the_same_bytes_and_the_verifier_follows_it(
+    run: Any, net: Path, tmp_path: Path, method: str
+) -> None:
+    recipe = write(tmp_path, method)
+    outputs = [tmp_path / "a.dcf", tmp_path / "b.dcf"]
+    for output in outputs:
+        result = run("dcconvert", net, "-o", output, "--recipe", recipe)
+        assert result.exit_code == 0, result.output
+    assert outputs[0].read_bytes() == outputs[1].read_bytes()
+    result = run("dcverify", outputs[0], "--against", net)
+    assert result.exit_code == 0, result.output
+
+
+def test_an_error_names_the_file_the_key_and_the_layer(run: Any, net: Path, tmp_path: Path) -> None:
+    recipe = tmp_path / "r.toml"
+    recipe.write_text("version = 1\n[[layer]]\nmatch = '*'\nmethod = 'fixed'\nbits = 7\n")
+    result = run("dcconvert", net, "-o", tmp_path / "x.dcf", "--recipe", recipe)
+    assert result.exit_code == 1
+    assert "r.toml / layer 1: bits = 7 for method = 'fixed': expected 4, 8, 16" in result.output
+    assert not (tmp_path / "x.dcf").exists()
+
+
+def test_the_page_names_every_setting_and_every_value() -> None:
+    rows = dict(re.findall(r"^\| `(\w+)` \| (.*) \| .* \|$", PAGE, re.M))
+    assert set(rows) == set(settings.CHECKS_OF_LAYERS) - {"preset", "target"}
+    assert re.findall(r"`(\w+)`", rows["method"]) == list(settings.METHODS)
+    assert re.findall(r"^- `(\w+)`:", PAGE, re.M) == list(settings.METHODS)
+    for name in (name for names in settings.QUANTIZERS.values() for name in names):
+        assert f"`{name}`" in PAGE
+
+
+def test_the_example_of_the_page_is_a_recipe(tmp_path: Path) -> None:
+    path = tmp_path / "page.toml"
+    path.write_text(PAGE.split("```toml\n")[1].split("```")[0])
+    assert read_recipe(path).settings_for("fc1.weight").method == "ternary"
