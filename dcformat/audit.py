@@ -187,7 +187,7 @@ def _found(file: File, names: Sequence[str], looks: Sequence[_Look]) -> list[Pro
 
 def _check_graph(file: File) -> None:
     if file.graph is not None:
-        decode_graph(file.graph.data, len(file.opened.records))
+        decode_graph(file.graph.data, len(file.opened.records), file.graph.format)
 
 
 def _failing(place: str, check: Callable[[], object]) -> Iterator[Problem]:

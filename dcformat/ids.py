@@ -156,6 +156,7 @@ class GraphFormat(IntEnum):
     """First byte of the GRAPH section: what the rest is."""
 
     ONNX = 1
+    TFLITE = 2
 
 
 class Rounding(IntEnum):

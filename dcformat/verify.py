@@ -163,7 +163,7 @@ def _check_metadata(file: File) -> Check:
 def _check_graph(file: File) -> Check:
     if file.graph is None:
         return passed("graph", "none")
-    holes, skeleton = decode_graph(file.graph.data, len(file.opened.records))
+    holes, skeleton = decode_graph(file.graph.data, len(file.opened.records), file.graph.format)
     return passed("graph", f"{len(holes)} tensors belong into {len(skeleton):,} B")
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from functools import partial
 
 from handmade import file_of, joined, resealed, taken_apart, unhex
 from invalid import BODY, FLOATS, PLAIN, TIED, WIDE, entry
@@ -115,8 +116,8 @@ def _metadata() -> Iterator[tuple[str, bytes]]:
 
 
 def _graph() -> Iterator[tuple[str, bytes]]:
-    def holes(count: int, *raw: bytes) -> bytes:
-        content = b"\1" + struct.pack("<I", count) + b"".join(raw)
+    def holes(count: int, *raw: bytes, form: bytes = b"\1") -> bytes:
+        content = form + struct.pack("<I", count) + b"".join(raw)
         return with_section(Section.GRAPH, content)
 
     def one(at: int, new: bytes) -> bytes:
@@ -132,6 +133,13 @@ def _graph() -> Iterator[tuple[str, bytes]]:
     yield "GRAPH-STRUCTURE-two_holes_at_one_place", holes(2, HOLE, HOLE, b"skeleton")
     yield "GRAPH-STRUCTURE-tensor_3_of_3", one(4, b"\3")
     yield "GRAPH-STRUCTURE-field_6", one(8, b"\6")
+    tflite = partial(holes, form=b"\2")
+    int4, later, no_type = HOLE[:8] + b"\x16", b"\5" + HOLE[1:], HOLE[:8] + b"\x08"
+    yield "GRAPH-OK-tflite_two_holes_at_one_place", tflite(2, HOLE, int4, b"skeleton")
+    yield "GRAPH-STRUCTURE-tflite_holes_in_turned_order", tflite(2, later, HOLE, b"skeleton")
+    yield "GRAPH-STRUCTURE-tflite_type_8", tflite(1, no_type, b"skeleton")
+    yield "GRAPH-STRUCTURE-tflite_hole_behind_the_end", tflite(1, HOLE, b"ske")
+    yield "GRAPH-TRUNCATED-tflite_holes", tflite(2, HOLE)
 
 
 def _frames() -> Iterator[tuple[str, bytes]]:

@@ -181,7 +181,8 @@ enum dcf_meta {
 };
 
 enum dcf_graph {
-    DCF_GRAPH_ONNX = 1
+    DCF_GRAPH_ONNX = 1,
+    DCF_GRAPH_TFLITE = 2
 };
 
 enum dcf_rounding {

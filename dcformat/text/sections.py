@@ -7,8 +7,8 @@ from enum import IntEnum
 
 from ..errors import ConvertError
 from ..fields import Fields
-from ..ids import NO_TENSOR, GraphFormat, Meta, Rounding, Section
-from .fields import HEX, Io, Reader, Writer, one_of, or_none
+from ..ids import NO_TENSOR, DType, GraphFormat, Meta, Rounding, Section
+from .fields import HEX, Io, Kind, Reader, Writer, one_of, or_none
 from .lines import Node, data_node, data_of, quote, unquote
 
 KEY = one_of(Meta)
@@ -30,7 +30,8 @@ class TensorField(IntEnum):
     uint64_data = 11
 
 
-FIELD = one_of(TensorField)
+#: How the last number of a hole is written, by the graph's format.
+FIELDS = {GraphFormat.ONNX: one_of(TensorField), GraphFormat.TFLITE: one_of(DType)}
 
 
 def read_names(content: memoryview, full: bool) -> list[Node]:
@@ -186,16 +187,16 @@ def read_graph(content: memoryview, full: bool) -> list[Node] | None:
         return None
     reader = Reader(Fields(content, "GRAPH"), [], full)
     fields = reader.data
-    onnx = reader.number("format", "B", FORMAT) == GraphFormat.ONNX
-    if onnx and fields.left >= 4:
+    field = FIELDS.get(reader.number("format", "B", FORMAT))
+    if field and fields.left >= 4:
         (count,) = struct.unpack("<I", fields.data[1:5])
         whole = fields.left - 4 >= 9 * count
         reader.number("hole_count", "I", auto=count if whole else 0)
         for _ in range(count if whole else 0):
             position, tensor, name = struct.unpack("<IIB", fields.take(9))
-            reader.out.append(Node(f"hole {position} {tensor} {FIELD.show(name)}"))
+            reader.out.append(Node(f"hole {position} {tensor} {field.show(name)}"))
         reader.rest("skeleton")
-    elif onnx:
+    elif field:
         reader.out.append(data_node("data", fields.take(fields.left)))
     reader.rest("data")
     return reader.out
@@ -203,18 +204,18 @@ def read_graph(content: memoryview, full: bool) -> list[Node] | None:
 
 def write_graph(writer: Writer) -> None:
     """Write GRAPH."""
-    form = writer.number("format", "B", FORMAT)
-    if form == GraphFormat.ONNX and writer.one("data") is None:
+    field = FIELDS.get(writer.number("format", "B", FORMAT))
+    if field and writer.one("data") is None:
         holes = writer.all("hole")
         writer.number("hole_count", "I", auto=len(holes))
         for node in holes:
-            writer.out += _hole(node)
+            writer.out += _hole(node, field)
         writer.rest("skeleton")
     writer.rest("data")
 
 
-def _hole(node: Node) -> bytes:
-    values = [FIELD.parse(word) for word in node.value.split()]
+def _hole(node: Node, field: Kind) -> bytes:
+    values = [field.parse(word) for word in node.value.split()]
     try:
         return struct.pack("<IIB", *values)
     except struct.error:
