@@ -19,6 +19,7 @@ from .files import atomic_output
 from .formats import Made
 from .ids import Meta
 from .model import Model
+from .scaled import real, with_scales
 from .verify import verify as run_checks
 
 LOG = logging.getLogger("dcformat")
@@ -90,7 +91,7 @@ def _as_taken(model: Model | CodedModel, writer: formats.Writer) -> Model | Code
     """Return the model as the writer takes it: with or without chosen numbers."""
     if writer.coded:
         return compress(model, "lossless") if isinstance(model, Model) else model
-    return expand(model) if isinstance(model, CodedModel) else model
+    return expand(model) if isinstance(model, CodedModel) else real(model)
 
 
 def check_apart(files: Iterable[Path], outputs: Iterable[str | Path]) -> None:
@@ -116,7 +117,8 @@ def compress(
     threads. Raises ConvertError.
     """
     recipe = preset_recipe(preset) if isinstance(preset, str) else preset
-    return run_stages(model, with_settings(recipe, **settings), progress=progress, jobs=jobs)
+    stages = with_settings(recipe, **settings)
+    return with_scales(run_stages(model, stages, progress=progress, jobs=jobs), model.scales)
 
 
 def save(

@@ -96,6 +96,19 @@ class LazyTensor(Tensor):
         return f"LazyTensor({self.name!r}, {self.dtype.name}, {self.shape})"
 
 
+@dataclass(frozen=True, eq=False)
+class Scales:
+    """What integers mean: a number q stands for float32(q - zero_point) * scale.
+
+    Without `axis` both have shape (), with it (shape[axis],); `scale` is float32, finite and
+    positive, `zero_point` int32 and in the range of the integers.
+    """
+
+    scale: npt.NDArray[np.float32]
+    zero_point: npt.NDArray[np.int32]
+    axis: int | None = None
+
+
 @dataclass(frozen=True)
 class Use:
     """How the graph uses a tensor; what the compressor needs to know of it.
@@ -166,6 +179,7 @@ class Model:
 
     `files` are those beside the source in which some of its numbers are; no output may be one.
     `ties` are names that are other names of an earlier tensor, each with that tensor's name.
+    `scales` are those of tensors of integers that stand for real numbers.
     """
 
     tensors: tuple[Tensor, ...] = ()
@@ -176,6 +190,7 @@ class Model:
     notes: tuple[str, ...] = ()
     files: tuple[Path, ...] = ()
     ties: Mapping[str, str] = field(default_factory=dict)
+    scales: Mapping[str, Scales] = field(default_factory=dict)
 
     def __getitem__(self, name: str) -> Tensor:
         for tensor in self.tensors:

@@ -24,7 +24,7 @@ from .files import read_container
 from .graph import decode_graph
 from .ids import MAJOR, MINOR, Meta, Section
 from .prints import content_id
-from .verify_run import need_onnxruntime
+from .verify_run import need_runtime
 from .verify_source import check_source
 
 #: The checks of a file alone, in the order in which they are reported.
@@ -51,13 +51,14 @@ def verify(
     """Return the checks of the .dcf file at `path`, and of its source if `against` names it.
 
     With `run` the source and the model built back from the file also answer `runs` random inputs
-    made from `seed`, in onnxruntime. Raises ConvertError where a file or onnxruntime is missing
-    and where `run` has no source to compare with; what is wrong in the file is a failed check.
+    made from `seed`, in onnxruntime or, of TFLite, in LiteRT. Raises ConvertError where a file
+    or what runs it is missing and where `run` has no source to compare with; what is wrong in the
+    file is a failed check.
     """
     if run and against is None:
         raise ConvertError("running needs the source to compare with", place=str(path))
-    if run:
-        need_onnxruntime()
+    if run and against is not None:
+        need_runtime(against)
     data = read_container(path)
     checks, file = _check_file(data)
     if against is None:

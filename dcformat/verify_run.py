@@ -41,16 +41,22 @@ class _Distance:
     noise: float
 
 
-def need_onnxruntime() -> None:
-    """Raise ConvertError with the way out if onnxruntime is not installed."""
-    if importlib.util.find_spec("onnxruntime") is None:
-        raise ConvertError("running a model needs onnxruntime: pip install 'dcformat[run]'")
+#: What runs files that end so, and the extra that installs it; all others are ONNX.
+_RUNTIMES = {".tflite": ("ai_edge_litert", "ai-edge-litert", "tflite")}
+_ONNX = ("onnxruntime", "onnxruntime", "run")
+
+
+def need_runtime(source: str | Path) -> None:
+    """Raise ConvertError with the way out if what runs `source` is not installed."""
+    module, name, extra = _RUNTIMES.get(Path(source).suffix.lower(), _ONNX)
+    if importlib.util.find_spec(module) is None:
+        raise ConvertError(f"running a model needs {name}: pip install 'dcformat[{extra}]'")
 
 
 def check_outputs(
     source: Path, rebuilt: Path, folder: Path, *, exact: bool, runs: int, seed: int
 ) -> Check:
-    """Compare the outputs of two ONNX files on `runs` seeded random inputs.
+    """Compare the outputs of two ONNX or TFLite files on `runs` seeded random inputs.
 
     `folder` is for temporary files. With `exact` the outputs must have the same bits; else the
     distance is reported, and only another type or rank and a new NaN or infinity fail.
@@ -58,7 +64,8 @@ def check_outputs(
     try:
         wanted = _run(source, folder / "source.npz", runs, seed)
     except _CannotRunError as error:
-        return skipped(NAME, f"the source does not run in onnxruntime: {error}")
+        runtime = _RUNTIMES.get(source.suffix.lower(), _ONNX)[1]
+        return skipped(NAME, f"the source does not run in {runtime}: {error}")
     try:
         got = _run(rebuilt, folder / "rebuilt.npz", runs, seed, folder / "source.npz")
     except _CannotRunError as error:

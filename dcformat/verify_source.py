@@ -27,6 +27,7 @@ from .file import File
 from .files import scratch_folder
 from .ids import WIDTH, DType, Meta, Section
 from .model import Array, Model, Tensor
+from .scaled import real, with_scales
 from .verify_run import check_outputs
 
 F64 = npt.NDArray[np.float64]
@@ -66,7 +67,7 @@ def check_source(
             *checks,
             skipped("tensors", f"the file has a graph, the source gave none: {why}"),
         ], None
-    faults, pairs = _pair(file, model)
+    faults, pairs = _pair(file, real(model))
     if faults:
         return [*checks, verdict("tensors", faults, "")], None
     largest = max((_error(pair) for pair in pairs), default=0.0)
@@ -199,7 +200,7 @@ def _check_recipe(recipe: Recipe, model: Model, pairs: list[_Pair]) -> Check:
     """
     apart = {p.source.name for p in pairs if recipe.settings_for(p.source.name).feedback}
     try:
-        again = compress(model, without_feedback(recipe))
+        again = with_scales(compress(model, without_feedback(recipe)), model.scales)
     except DcfError as error:
         return failed("recipe", f"cannot be followed: {error}")
     faults = []
@@ -238,7 +239,7 @@ def _check_rebuilt(
     with scratch_folder() as folder:
         if not formats.can_write(path):
             path = folder / "source.onnx"
-            formats.writer_for(path).write(model, path)
+            formats.writer_for(path).write(real(model), path)
         rebuilt = folder / f"rebuilt{path.suffix}"
         try:
             formats.writer_for(path).write(expand(file.coded_model()), rebuilt)
@@ -260,7 +261,7 @@ def _check_same(path: Path, rebuilt: Path) -> Check:
     if made == path.read_bytes():
         return passed("rebuilt", f"{what} built back is the source, byte for byte")
     whole = rebuilt.with_name(f"whole{path.suffix}")
-    formats.writer_for(path).write(formats.reader_for(path).read(path), whole)
+    formats.writer_for(path).write(real(formats.reader_for(path).read(path)), whole)
     if made == whole.read_bytes():
         return passed("rebuilt", f"{what} built back is the source in one file, byte for byte")
     return failed("rebuilt", f"{what} built back is not the source")
@@ -272,7 +273,7 @@ def _check_changed(rebuilt: Path, pairs: list[_Pair]) -> Check:
     Tensors that were external may be too small to leave the graph when they are read again.
     """
     places = {pair.source.name: pair for pair in pairs}
-    again = formats.reader_for(rebuilt).read(rebuilt).tensors
+    again = real(formats.reader_for(rebuilt).read(rebuilt)).tensors
     faults = [
         f"{tensor.name}: not the numbers of the file"
         for tensor in again

@@ -32,7 +32,7 @@ LAYERS = (
         "sections",
     ),
     ("encodings*", "native"),
-    ("compress*",),
+    ("compress*", "scaled"),
     ("tables", "walk"),
     ("stored", "forms", "pool", "prints", "encode", "decode"),
     ("file", "canonical", "text*"),
@@ -70,6 +70,7 @@ FOREIGN = {
     "google": ("converters.*onnx*",),
     "onnx_ir": ("converters.torch_export",),
     "onnxruntime": ("tools.*",),
+    "ai_edge_litert": ("tools._run_tflite",),
     "safetensors": ("converters.read_safetensors",),
     "onnxscript": ("converters.torch_export",),
     "torch": (

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tflite_files
 import torch_files
 from conftest import ROOT
 
@@ -32,6 +33,7 @@ COMMANDS = [shlex.split(line, comments=True) for line in lines_of("sh") if line.
 def desk(tmp_path: Path, digits: Path) -> Path:
     """A folder with the example model, a checkpoint and the recipe, named as README names them."""
     shutil.copy(digits / "digits.onnx", tmp_path / "model.onnx")
+    (tmp_path / "model.tflite").write_bytes(tflite_files.dense())
     weights = {"fc.weight": np.ones((9, 9), "<f4")}
     (tmp_path / "checkpoint.pth").write_bytes(torch_files.state_dict(weights))
     recipe, budget = [text for kind, text in BLOCKS if kind == "toml"]

@@ -30,8 +30,9 @@ READERS: dict[str, Callable[[File], object]] = {
     "HASHES": lambda file: file.hashes,
     "FIXED": lambda file: file.layers,
     "META": lambda file: file.metadata,
-    "GRAPH": lambda file: file.graph
-    and decode_graph(file.graph.data, len(file.opened.records), file.graph.format),
+    "GRAPH": lambda file: (
+        file.graph and decode_graph(file.graph.data, len(file.opened.records), file.graph.format)
+    ),
 }
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from dcformat.errors import ConvertError
-from dcformat.verify_run import need_onnxruntime
+from dcformat.verify_run import need_runtime
 
 EPSILON = 1e-3
 BATCH = 32
@@ -35,7 +35,7 @@ def activations(
 
     Raises ConvertError: onnxruntime is missing, the model does not run, an array does not fit.
     """
-    need_onnxruntime()
+    need_runtime(model)
     if epsilon < 0 or batch < 1:
         raise ConvertError("epsilon is 0 or more and batch is 1 or more")
     with tempfile.TemporaryDirectory() as folder:

@@ -19,6 +19,7 @@ from dcformat.file import File, load
 from dcformat.formats import reader_for
 from dcformat.ids import BITS
 from dcformat.model import Model
+from dcformat.scaled import real, with_scales
 from dcformat.tools._audit_json import Document
 from dcformat.tools._plan import DCF, STANDARD, Job, opened, starts_with_magic
 from dcformat.tools._terminal import Tick
@@ -54,7 +55,7 @@ def subject_of(path: str, kind: str | None, preset: str, tick: Tick) -> Iterator
 def _made(path: str, model: Model, preset: str, tick: Tick) -> Subject:
     """Return what dcconvert with its defaults makes of a model."""
     recipe = preset_recipe(preset)
-    coded = compress(model, recipe, progress=tick)
+    coded = with_scales(compress(model, recipe, progress=tick), model.scales)
     stream = io.BytesIO()
     encode_to(stream, coded, Settings(target=recipe.target), tick)
     stem = "stdin" if path == STANDARD else Path(path).stem
@@ -67,4 +68,4 @@ def _made(path: str, model: Model, preset: str, tick: Tick) -> Subject:
     }
     says = f"what dcconvert --preset {preset} makes of it; the encoder was run, nothing was written"
     estimate = {"preset": preset, "says": says}
-    return Subject(f"{stem}.{DCF}", File(stream.getbuffer()), model, source, estimate)
+    return Subject(f"{stem}.{DCF}", File(stream.getbuffer()), real(model), source, estimate)

@@ -25,6 +25,7 @@ from dcformat.files import atomic_output, scratch_folder
 from dcformat.formats import Made
 from dcformat.ids import BITS, Section
 from dcformat.model import Model
+from dcformat.scaled import with_scales
 from dcformat.tools._plan import DCF, STANDARD, Job, opened, output_folder
 from dcformat.tools._terminal import Tick
 
@@ -112,10 +113,12 @@ def _expect_large_blocks() -> None:
 
 def _compress(job: Job, model: Model, wishes: Wishes, tick: Tick) -> Outcome:
     coded = compress(model, wishes.recipe, progress=tick, jobs=wishes.jobs)
+    coded = with_scales(coded, model.scales)
     outcome = _store(job, coded, wishes, wishes.recipe.target, tick)
     return replace(
         outcome,
         layers=_layers(model),
+        weights=_weights(model),
         source=model.source.file_bytes,
         lines=report(model, coded, wishes.jobs),
         notes=model.notes,

@@ -1,7 +1,7 @@
-"""The child process of `dcverify --run`: one ONNX model in onnxruntime on seeded inputs.
+"""The child process of `dcverify --run`: one model on seeded inputs, in onnxruntime or LiteRT.
 
 Spec: spec/SECURITY.md ("Trusted": running a model).
-Sister: dcformat/verify_run.py, which starts it
+Sisters: dcformat/verify_run.py, which starts it; tools/_run_tflite.py
 
     python -m dcformat.tools._run MODEL OUT.npz RUNS SEED MEMORY SECONDS [INPUTS.npz]
 
@@ -21,6 +21,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from dcformat.tools._run_tflite import LiteRtSession
 
 Arrays = dict[str, npt.NDArray[Any]]
 
@@ -88,6 +90,8 @@ def limit(memory: int, seconds: int) -> None:
 
 def _session(model: str) -> Any:
     """Return a session of one thread, so that the same sums are made in the same order."""
+    if model.lower().endswith(".tflite"):
+        return LiteRtSession(model)
     onnxruntime, options = _options()
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 

@@ -24,6 +24,7 @@ from dcformat.compress.settings import PRESETS
 from dcformat.converters.onnx_compute import parse_shapes
 from dcformat.converters.onnx_skeleton import uses_of_file
 from dcformat.files import atomic_output
+from dcformat.scaled import real
 from dcformat.tools import _audit_csv, _audit_json
 from dcformat.tools import _terminal as terminal
 from dcformat.tools._activations import EPSILON
@@ -182,7 +183,7 @@ def _audited(
     source, baseline = subject.model, options["baseline"]
     if options["against"] is not None:
         with _about(options["against"]):
-            source = api.read(options["against"])
+            source = real(api.read(options["against"]))
     report = audit(file, uses_of_file(file), source, split_shared=split, progress=tick)
     doc = _audit_json.document(report, subject.name, file)
     doc |= {"source": subject.source, "estimate": subject.estimate}

@@ -117,8 +117,8 @@ def _show_cmake_dir(ctx: click.Context, _: click.Parameter, wanted: bool) -> Non
 @click.version_option(package_name="dcformat", prog_name="dcconvert")
 @click.pass_context
 def main(ctx: click.Context, /, inputs: tuple[str, ...], **options: Any) -> int:
-    """Convert a trained network: .onnx, PyTorch (.pt, .pth, .bin, .pt2) or .safetensors to .dcf,
-    and back, to .npz, or to .c for firmware.
+    """Convert a trained network: .onnx, .tflite, PyTorch (.pt, .pth, .bin, .pt2) or .safetensors
+    to .dcf, and back, to .npz, or to .c for firmware.
 
     The kinds follow from the suffixes. The preset int8, which is taken unless you say otherwise,
     is lossy; lossless keeps every bit. A .dcf that is written again is never quantized again.

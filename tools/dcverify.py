@@ -31,7 +31,7 @@ from dcformat.checks import OK, Check, Report
 from dcformat.tools import _terminal as terminal
 from dcformat.tools._terminal import Talk, safe_name
 from dcformat.verify import verify
-from dcformat.verify_run import need_onnxruntime
+from dcformat.verify_run import need_runtime
 
 _MARKS = {OK: ("ok  ", "green"), NO: ("FAIL", "bold red")}
 _WORST = ("ok", "failed", "error")
@@ -44,7 +44,11 @@ _WORST = ("ok", "failed", "error")
 @click.option(
     "--against", metavar="SOURCE", help="The model the file was made from: compare with it."
 )
-@click.option("--run", is_flag=True, help="Compare outputs on random inputs too, in onnxruntime.")
+@click.option(
+    "--run",
+    is_flag=True,
+    help="Compare outputs on random inputs too (.onnx: onnxruntime; .tflite: LiteRT).",
+)
 @click.option(
     "--runs", type=click.IntRange(1, 1000), default=3, show_default=True, help="Inputs for --run."
 )
@@ -78,8 +82,8 @@ def main(
     """
     if run and against is None:
         raise click.UsageError("--run compares with the source: give --against SOURCE too")
-    if run:
-        need_onnxruntime()
+    if run and against is not None:
+        need_runtime(against)
     talk = Talk("dcverify", verbose, quiet, json)
     options = {"against": against, "run": run, "runs": runs, "seed": seed}
     results = []

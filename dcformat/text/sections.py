@@ -31,7 +31,7 @@ class TensorField(IntEnum):
 
 
 #: How the last number of a hole is written, by the graph's format.
-FIELDS = {GraphFormat.ONNX: one_of(TensorField), GraphFormat.TFLITE: one_of(DType)}
+FIELDS: dict[int, Kind] = {GraphFormat.ONNX: one_of(TensorField), GraphFormat.TFLITE: one_of(DType)}
 
 
 def read_names(content: memoryview, full: bool) -> list[Node]:

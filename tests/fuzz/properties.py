@@ -31,20 +31,29 @@ from comparing import compare  # noqa: E402
 from handmade import joined, taken_apart  # noqa: E402
 from mutants import TELLING, mutant  # noqa: E402
 from seeds import SHAPES, many_elements  # noqa: E402
+from tflite_mutants import flatbuffers, repointed  # noqa: E402
 from torch_mutants import archives, damaged, legacies  # noqa: E402
 
 import dcformat  # noqa: E402
 from dcformat import decode, frames, native  # noqa: E402
-from dcformat.api import recipe_target  # noqa: E402
+from dcformat.api import compress, recipe_target  # noqa: E402
 from dcformat.canonical import faults  # noqa: E402
-from dcformat.coded import CodedModel  # noqa: E402
+from dcformat.coded import CodedModel, expand  # noqa: E402
 from dcformat.compress.recipe import read_recipe, recipe_from_json, recipe_json  # noqa: E402
 from dcformat.container import parse_container  # noqa: E402
-from dcformat.converters import onnx_wire, read_onnx, read_torch, write_onnx  # noqa: E402
+from dcformat.converters import (  # noqa: E402
+    onnx_wire,
+    read_onnx,
+    read_tflite,
+    read_torch,
+    write_onnx,
+    write_tflite,
+)
 from dcformat.errors import DcfError  # noqa: E402
 from dcformat.file import File, model_of  # noqa: E402
 from dcformat.ids import NUMPY, GraphFormat, Meta, Section  # noqa: E402
 from dcformat.model import Graph, Model  # noqa: E402
+from dcformat.scaled import real  # noqa: E402
 from dcformat.sections import (  # noqa: E402
     parse_hashes,
     parse_layers,
@@ -219,6 +228,40 @@ def _fill(model: Model) -> None:
 @cache
 def _model() -> Model:
     return read_onnx.read(_path("good.onnx", _onnx_seeds()[0]))
+
+
+# ---- .tflite ----
+
+
+def check_tflite(data: bytes) -> None:
+    """Read a model; what is read gives the same bytes again, with real numbers for integers too."""
+    with refusing():
+        model = read_tflite.read(_path("x.tflite", data))
+        for again in (model, real(model)):
+            _need(_tflite_of(again) == data, "another file than was read")
+        _need(len(_tflite_of(expand(compress(model, "int8")))) == len(data), "another size")
+
+
+def check_tflite_graph(data: bytes) -> None:
+    """Fill the holes of a hostile GRAPH section with the tensors of a good file."""
+    with refusing():
+        _tflite_of(replace(_tflite(), graph=Graph(GraphFormat.TFLITE, data)))
+
+
+def _tflite_of(model: Model) -> bytes:
+    path = _folder() / "y.tflite"
+    write_tflite.write(model, path)
+    return path.read_bytes()
+
+
+@cache
+def _tflite() -> Model:
+    return real(read_tflite.read(_path("good.tflite", flatbuffers()[1])))
+
+
+def _tflite_graphs() -> list[bytes]:
+    graph = _tflite().graph
+    return [graph.data] if graph else []
 
 
 # ---- torch ----
@@ -430,6 +473,8 @@ ENTRIES = {
     "onnx": Entry(check_onnx, _onnx_seeds, scrambled),
     "wire": Entry(check_wire, _onnx_seeds, scrambled),
     "graph": Entry(check_graph, _graph_seeds, scrambled),
+    "tflite": Entry(check_tflite, flatbuffers, repointed),
+    "tflite-graph": Entry(check_tflite_graph, _tflite_graphs, repointed),
     "torch": Entry(check_torch, archives, damaged),
     "torch-legacy": Entry(check_torch, legacies, damaged),
     "toml": Entry(check_toml, _toml_seeds, scrambled),

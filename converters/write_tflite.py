@@ -1,0 +1,88 @@
+"""Write .tflite: the numbers of a model put back into the skeleton they were cut from.
+
+Spec: spec/DCF.md, section GRAPH. Sisters: read_tflite.py, tflite_holes.py, onnx_numbers.py. Every
+buffer has its old size and place, so that nothing else in the file changes: with unchanged numbers
+it is the source again, byte for byte, however its writer laid it out. What became levels is written
+as what these mean, in the tensor's own type; integers that had scales are those integers again. A
+tensor is in memory only while it is written.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import BinaryIO
+
+from dcformat.errors import ConvertError, CorruptError, DcfError
+from dcformat.files import atomic_output
+from dcformat.formats import Writer
+from dcformat.graph import Hole
+from dcformat.ids import DType, GraphFormat
+from dcformat.model import Model, Tensor
+from dcformat.scaled import integers
+
+from .onnx_data import RAW_DATA
+from .onnx_numbers import payload
+from .tflite_holes import Gap, Opened, open_graph
+from .tflite_lift import Entry, plan_of
+
+
+def write(model: Model, path: Path) -> None:
+    """Write `model` as a TFLite file, whole or not at all.
+
+    Raises ConvertError where the model has no TFLite graph, and CorruptError where graph and
+    tensors do not fit each other.
+    """
+    path = Path(path)
+    try:
+        opened, tensors = _open(model)
+        with atomic_output(path) as stream:
+            _pour(opened, tensors, stream)
+    except DcfError as error:
+        if str(path) in error.place:
+            raise
+        raise error.at(str(path)) from error.__cause__
+
+
+def _open(model: Model) -> tuple[Opened, list[Tensor]]:
+    """Return the graph, and the tensor of each hole as it is stored there."""
+    graph = model.graph
+    if graph is None:
+        why = "".join(f" ({note})" for note in model.notes if note.startswith("no graph: "))
+        raise ConvertError(f"has no graph{why}; its tensors can be written as .safetensors or .npz")
+    if graph.format != GraphFormat.TFLITE:
+        raise ConvertError(f"has a graph of format {graph.format}, which is not TFLite")
+    opened = open_graph(graph.data, [tensor.size for tensor in model.tensors])
+    entries = {entry.region: entry for entry in plan_of(opened.model).entries}
+    pairs = zip(opened.holes, opened.gaps, strict=True)
+    tensors = [_stored(hole, gap, entries.get(gap.region), model) for hole, gap in pairs]
+    return opened, tensors
+
+
+def _stored(hole: Hole, gap: Gap, entry: Entry | None, model: Model) -> Tensor:
+    """Return the tensor of a hole with the numbers that go there."""
+    tensor = model.tensors[hole.tensor]
+    if entry is None or (entry.dtype, entry.dims) != (hole.field, tensor.shape):
+        raise CorruptError(
+            f"tensor {tensor.name!r} of shape {tensor.shape} belongs to byte {gap.region.start} "
+            "of the graph as no buffer there does"
+        )
+    if tensor.dtype == entry.dtype:
+        return tensor
+    if tensor.dtype is not DType.FLOAT or entry.scales is None:
+        raise CorruptError(
+            f"tensor {tensor.name!r} has type {tensor.dtype.name}, the graph {entry.dtype.name}"
+        )
+    return integers(tensor, entry.dtype, entry.scales)
+
+
+def _pour(opened: Opened, tensors: list[Tensor], stream: BinaryIO) -> None:
+    done = 0
+    for gap, tensor in zip(opened.gaps, tensors, strict=True):
+        stream.write(opened.skeleton[done : gap.at])
+        done = gap.at
+        for piece in payload(tensor, RAW_DATA):
+            stream.write(piece)
+    stream.write(opened.skeleton[done:])
+
+
+WRITER = Writer("tflite", (".tflite",), write)
