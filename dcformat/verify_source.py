@@ -158,7 +158,7 @@ def _check_tensors(pairs: list[_Pair], recipe: Recipe | None) -> Check:
         worst = max(worst, (error, name))
         notes.append(f"{name}: largest error {error:.6g}")
         settings = recipe.settings_for(name) if recipe is not None else Settings()
-        if not settings.feedback and not _within_half_a_step(pair, settings.prune > 0):
+        if not settings.feedback and not _within_half_a_step(pair, settings.prunes):
             faults.append(f"{name}: an error above half a step")
     detail = f"{len(pairs) - len(notes)} of {len(pairs)} identical to the bit"
     if notes:
@@ -196,9 +196,9 @@ def _ones(coded: CodedTensor, values: Affine) -> CodedTensor:
 def _check_recipe(recipe: Recipe, model: Model, pairs: list[_Pair]) -> Check:
     """Follow the file's recipe again: it gives the same symbols and the same values.
 
-    What was rounded with calibration data, which are not here, is left out.
+    What was made with calibration data, which are not here, is left out.
     """
-    apart = {p.source.name for p in pairs if recipe.settings_for(p.source.name).feedback}
+    apart = {p.source.name for p in pairs if recipe.settings_for(p.source.name).calibrated}
     try:
         again = with_scales(compress(model, without_feedback(recipe)), model.scales)
     except DcfError as error:
@@ -211,7 +211,7 @@ def _check_recipe(recipe: Recipe, model: Model, pairs: list[_Pair]) -> Check:
             faults.append(f"{pair.source.name}: not what the recipe gives for the source")
         elif wanted.exact and not pair.exact:
             faults.append(f"{pair.source.name}: changed, where the recipe keeps every bit")
-    left = f", but for {len(apart)} tensors rounded with calibration data" if apart else ""
+    left = f", but for {len(apart)} tensors made with calibration data" if apart else ""
     return verdict("recipe", faults, f"followed again, the same{left}: {recipe_json(recipe)}")
 
 

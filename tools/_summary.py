@@ -11,6 +11,7 @@ from collections import Counter
 from typing import Any
 
 from dcformat.compress import Line, Recipe
+from dcformat.compress.settings import asks_to_prune
 from dcformat.tools._convert import Outcome
 from dcformat.tools._plan import DCF
 from dcformat.tools._terminal import Talk, count_of, human_size, safe_name
@@ -43,7 +44,8 @@ def describe_recipe(recipe: Recipe) -> str:
     else:
         what = f"{recipe.method} weights"
     if recipe.prune:
-        what += f", {recipe.prune:.4g} of them pruned"
+        unit = "" if recipe.prune_unit == "element" else f"{recipe.prune_unit}s of "
+        what += f", {recipe.prune:.4g} of {unit}them pruned"
     if recipe.rules:
         what += f", {count_of(len(recipe.rules), 'rule')} for single layers"
     return f"{recipe.preset}: lossy, {what}; {_KEEP}"
@@ -51,11 +53,8 @@ def describe_recipe(recipe: Recipe) -> str:
 
 def is_lossy(recipe: Recipe) -> bool:
     """Tell whether any tensor may change by `recipe`."""
-    settings = [
-        {"method": recipe.method, "prune": recipe.prune},
-        *(r.settings for r in recipe.rules),
-    ]
-    return any(s.get("method", "exact") != "exact" or s.get("prune") for s in settings)
+    settings = [vars(recipe), *(r.settings for r in recipe.rules)]
+    return any(s.get("method", "exact") != "exact" or asks_to_prune(s) for s in settings)
 
 
 def show(talk: Talk, outcome: Outcome) -> None:

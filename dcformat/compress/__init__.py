@@ -7,6 +7,7 @@ and read back exactly (dcformat/coded.py). Rules of order: lossless first, weigh
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
 
 from dcformat.coded import CodedModel, CodedTensor
@@ -23,9 +24,10 @@ from .grid import quantize_grid
 from .int8 import quantize_int8
 from .methods import quantize
 from .names import assumptions, use_of, uses_of
-from .prune import prune
+from .prune import Cut
+from .pruning import network_cuts, pruned
 from .quantized import Quantized
-from .reals import reals_of
+from .reals import F64
 from .recipe import (
     Recipe,
     Rule,
@@ -62,6 +64,15 @@ __all__ = [
 Progress = Callable[[str, int, int], None]
 
 
+@dataclass(frozen=True)
+class Seen:
+    """What was found out about a tensor outside of it: from calibration data, or the network."""
+
+    gram: Gram | None = None
+    hessian: F64 | None = None
+    cut: Cut | None = None
+
+
 def compress(
     model: Model,
     recipe: Recipe,
@@ -69,6 +80,7 @@ def compress(
     progress: Progress | None = None,
     jobs: int = 1,
     grams: Mapping[str, Gram] = MappingProxyType({}),
+    hessians: Mapping[str, F64] = MappingProxyType({}),
 ) -> CodedModel:
     """Choose numbers for every tensor of `model`, on `jobs` threads, with the same result.
 
@@ -76,17 +88,20 @@ def compress(
     with a tensor's name when it is done, how many are and how many there are, and "" at the end.
     Tensors that are read where they lie stay there, or in a temporary file once quantized. Without
     a graph names and shapes say which are weights (names.py). `grams` say what meets the tensors
-    that the recipe rounds with feedback.
-    Raises ConvertError if a pattern of the recipe matches no tensor, or a gram is missing.
+    that the recipe rounds with feedback; `hessians`, of the tensors' shapes, are the diagonals by
+    which it prunes.
+    Raises ConvertError if a pattern of the recipe matches no tensor, or a gram or Hessian is
+    missing.
     """
     recipe.check_matches(tensor.name for tensor in model.tensors)
     scratch, uses = Scratch(), uses_of(model)
+    cuts = network_cuts(model, recipe, uses, hessians)
 
     def one(tensor: Tensor) -> CodedTensor:
         settings = recipe.settings_for(tensor.name)
         use = use_of(tensor, settings, uses)
-        gram = grams.get(tensor.name)
-        return compress_tensor(tensor, use, settings, cost or estimate, scratch, gram)
+        seen = Seen(grams.get(tensor.name), hessians.get(tensor.name), cuts.get(tensor.name))
+        return compress_tensor(tensor, use, settings, cost or estimate, scratch, seen)
 
     tensors = []
     for coded in in_order(one, model.tensors, jobs):
@@ -107,7 +122,7 @@ def compress_tensor(
     settings: Settings,
     cost: Cost = estimate,
     scratch: Scratch | None = None,
-    gram: Gram | None = None,
+    seen: Seen = Seen(),
 ) -> CodedTensor:
     """Choose numbers for one tensor: exact, int8, a grid, a codebook, or as methods.py has it.
 
@@ -121,12 +136,11 @@ def compress_tensor(
         return code_exactly(tensor, order, cost)
     scratch = scratch or Scratch()
     away = Symbols(tensor, scratch)
-    if method == "int8" and not settings.prune:
+    if method == "int8" and not settings.prunes:
         return away.coded(quantize_int8(away.floats, tensor.shape, axis, away.keep), order)
     if method == "grid":
-        return quantize_grid(tensor, settings, order, gram)
-    weights = reals_of(tensor.data, tensor.dtype)
-    kept = prune(weights, settings.prune) if settings.prune else weights
+        return quantize_grid(tensor, settings, order, seen.gram)
+    kept = pruned(tensor, use, settings, seen.hessian, seen.cut)
     if method not in ("int8", "codebook"):
         return _kept(tensor, quantize(kept, axis, settings), scratch, order)
     values = quantize_int8(lambda window: kept[window], tensor.shape, axis, away.keep)

@@ -22,6 +22,7 @@ from .settings import (
     OF_A_METHOD,
     PRESETS,
     Settings,
+    asks_to_prune,
     check,
     check_settings,
     check_stated,
@@ -80,6 +81,8 @@ class Recipe(Settings):
                 if rule.settings.get("method", stated["method"]) != stated["method"]:
                     stated.update(OF_A_METHOD)
                 stated.update(rule.settings)
+                if "prune" in rule.settings:
+                    stated.update(prune_scope="layer")  # a share of its own
         if stated["method"] == "int8" and stated["bits"] not in (None, 8):
             stated["method"] = "codebook"
         if stated["levels"] == "auto" and self.target == "host":
@@ -111,9 +114,13 @@ def with_settings(recipe: Recipe, **settings: Any) -> Recipe:
 
 
 def without_feedback(recipe: Recipe) -> Recipe:
-    """Return `recipe` with every weight rounded for itself."""
-    rules = [Rule(r.match, {**r.settings, "feedback": False}) for r in recipe.rules]
-    return replace(recipe, rules=tuple(rules))
+    """Return `recipe` as it is followed without calibration data: every weight for itself."""
+    plain = {"feedback": False, "prune_by": "magnitude"}
+    rules = [
+        Rule(r.match, r.settings | {k: plain[k] for k in plain if k in r.settings})
+        for r in recipe.rules
+    ]
+    return replace(recipe, rules=tuple(rules), prune_by="magnitude")
 
 
 def read_recipe(path: str | Path) -> Recipe:
@@ -212,7 +219,7 @@ def _check_together(recipe: Recipe) -> None:
             where = f" (layer {lossy[0]!r})" if lossy else ""
             problem = f"preset lossless changes no number, but the recipe asks for it{where}"
             raise ConvertError(problem, place=place)
-    if recipe.method == "exact" and (recipe.prune or recipe.bits is not None):
+    if recipe.method == "exact" and (recipe.prunes or recipe.bits is not None):
         raise ConvertError("prune and bits are for weights that are not exact", place=place)
     if recipe.method == "grid":
         raise ConvertError('method = "grid" is for single layers, each has a step', place=place)
@@ -223,7 +230,7 @@ def _check_together(recipe: Recipe) -> None:
 
 
 def _is_lossy(settings: Mapping[str, Any]) -> bool:
-    asked = settings.get("prune") or settings.get("bits") is not None
+    asked = asks_to_prune(settings) or settings.get("bits") is not None
     return bool(asked) or settings.get("method", "exact") != "exact"
 
 
@@ -248,4 +255,5 @@ def _place(origin: str, part: str) -> str:
 
 _DEFAULTS = tuple(CHECKS)
 MAX_RULES = 1000  #: layers of a recipe: work is rules times tensors
-_PER_LAYER = tuple(key for key in CHECKS_OF_LAYERS if key not in ("preset", "target"))
+_OF_ALL = ("preset", "target", "prune_scope")  #: not of single layers
+_PER_LAYER = tuple(key for key in CHECKS_OF_LAYERS if key not in _OF_ALL)

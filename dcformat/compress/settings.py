@@ -6,6 +6,8 @@ Sister: recipe.py, which reads and writes recipes.
 from __future__ import annotations
 
 import json
+import math
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,11 +15,16 @@ from typing import Any
 from dcformat.axes import LAYOUTS
 from dcformat.errors import ConvertError
 
+from .prune import UNITS
+
 #: What each preset does to weights.
 PRESETS: dict[str, str] = {"lossless": "exact", "int8": "int8", "deep": "codebook"}
 TARGETS = ("mcu", "host")
 LEVELS = ("auto", "int8", "int16", "float")
 SCALES = ("channel", "tensor")
+SCOPES = ("layer", "network")
+SCORES = ("magnitude", "damage")
+MOST_NEIGHBOURS = 32  #: the M of a pattern
 SMALLEST_STEP, LARGEST_STEP = 2.0**-126, 2.0**120  #: 127 steps are no infinity yet
 #: The bits that each method may have; none for those whose numbers have a size of their own.
 BITS: dict[str, tuple[int, ...]] = {
@@ -47,8 +54,12 @@ class Settings:
     below 8 make a codebook of int8. `quantizer`, as QUANTIZERS says; empty: the first.
     `scales`: of affine, fixed, ternary and binary, one for each output "channel" or one for the
     "tensor"; `zero_point`: affine numbers need not lie around zero. `levels`: the type of a
-    codebook's ("auto": integers with a scale on mcu, the tensor's own type on host). `prune`:
-    share of the elements that become zero. `requantize`: quantize even what is clustered or pruned
+    codebook's ("auto": integers with a scale on mcu, the tensor's own type on host).
+    `prune`: share of what becomes zero: of the "element"s, "kernel"s, "filter"s or "channel"s that
+    `prune_unit` names, of the "layer" or the "network" that `prune_scope` names, in the order of
+    `prune_by`: "magnitude", or "damage" to the loss, for which a Hessian is needed. Before that
+    `prune_below`: what is no larger than this becomes zero; `prune_pattern`: "2:4" keeps 2 of 4
+    neighbours along the input channels. `requantize`: quantize even what is clustered or pruned
     already. `min_elements`: smaller tensors stay exact.
     Of single layers only: `step`, of method "grid", whole multiples of which the weights become,
     with `feedback` as feedback.py does it, for which calibration data are needed; `layout`: this
@@ -58,6 +69,11 @@ class Settings:
     method: str = "int8"
     bits: int | None = None
     prune: float = 0.0
+    prune_unit: str = "element"
+    prune_scope: str = "layer"
+    prune_by: str = "magnitude"
+    prune_below: float = 0.0
+    prune_pattern: str = ""
     quantizer: str = ""
     scales: str = "channel"
     zero_point: bool = False
@@ -67,6 +83,21 @@ class Settings:
     layout: str = ""
     step: float | None = None
     feedback: bool = False
+
+    @property
+    def prunes(self) -> bool:
+        """Tell whether anything may become zero that was not."""
+        return asks_to_prune(vars(self))
+
+    @property
+    def calibrated(self) -> bool:
+        """Tell whether data are needed that a file does not hold."""
+        return self.feedback or (self.prune_by == "damage" and self.prunes)
+
+
+def asks_to_prune(stated: Mapping[str, Any]) -> bool:
+    """Tell whether these settings, by name, make anything zero."""
+    return any(stated.get(key) for key in ("prune", "prune_below", "prune_pattern"))
 
 
 #: What a method has for itself, before anything is said of it.
@@ -90,6 +121,8 @@ def check_settings(settings: Settings, place: str) -> None:
         allowed = f"expected {_listed(known)}" if known else "it has none"
         problem = f"quantizer = {settings.quantizer!r} for method = {method!r}: {allowed}"
         raise ConvertError(problem, place=place)
+    if settings.prunes and method == "grid":
+        raise ConvertError("prune for method = 'grid': its step is all there is", place=place)
     if settings.zero_point and method != "affine":
         raise ConvertError(f"zero_point for method = {method!r}: affine has one", place=place)
 
@@ -138,6 +171,25 @@ def _is_step(value: Any) -> bool:
     return real and SMALLEST_STEP <= value <= LARGEST_STEP
 
 
+def pattern_of(text: str) -> tuple[int, int]:
+    """Return N and M of a pattern "N:M"."""
+    keep, of = text.split(":")
+    return int(keep), int(of)
+
+
+def _is_pattern(value: Any) -> bool:
+    if value == "":
+        return True
+    if not isinstance(value, str) or not re.fullmatch(r"[1-9]\d?:[1-9]\d?", value):
+        return False
+    keep, of = pattern_of(value)
+    return keep < of <= MOST_NEIGHBOURS
+
+
+def _is_size(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf
+
+
 def _share(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1
 
@@ -152,6 +204,11 @@ CHECKS: dict[str, tuple[str, Callable[[Any], bool]]] = {
         lambda v: v is None or _whole(v, 1, 8) or _whole(v, 16, 16),
     ),
     "prune": ("a number from 0 to below 1", _share),
+    "prune_unit": _one_of(UNITS),
+    "prune_scope": _one_of(SCOPES),
+    "prune_by": _one_of(SCORES),
+    "prune_below": ("a number from 0 on", _is_size),
+    "prune_pattern": (f'"N:M", N below M, M at most {MOST_NEIGHBOURS}', _is_pattern),
     "quantizer": _one_of(("", *(name for names in QUANTIZERS.values() for name in names))),
     "scales": _one_of(SCALES),
     "zero_point": _YES,
