@@ -27,6 +27,7 @@ from .onnx_trace import Trace, trace
 _FUNCTIONS = 25  # field of ModelProto
 _INITIALIZERS = 5  # field of GraphProto
 _REALS = frozenset({DType.FLOAT, DType.FLOAT16, DType.DOUBLE})
+_SAMPLES = "samples of a trial"  # name of an open axis
 _PASSED = frozenset({"Identity", "Transpose"})
 
 
@@ -98,7 +99,7 @@ def trial_of(path: Path, weights: Iterable[str]) -> Trial:
         Varied(name, feeds[name], DType(site.proto.data_type), tuple(site.dims), meetings[name])
         for name, site in chosen.items()
     )
-    return Trial(model.SerializeToString(), varied, fixed)
+    return Trial(bytes(model.SerializeToString()), varied, fixed)
 
 
 def watched(model: bytes, names: Iterable[str]) -> bytes:
@@ -107,6 +108,22 @@ def watched(model: bytes, names: Iterable[str]) -> bytes:
     known = {value.name for value in (*proto.graph.output, *proto.graph.input)}
     more = [name for name in dict.fromkeys(names) if name not in known]
     proto.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in more)
+    return bytes(proto.SerializeToString())
+
+
+def opened(model: bytes, inputs: Iterable[str]) -> bytes:
+    """Return the model with the first axis of these inputs of any length.
+
+    It is for the caller to find out whether it then gives each sample what it gave it before.
+    """
+    proto, names = ModelProto.FromString(model), set(inputs)
+    del proto.graph.value_info[:]
+    for value in proto.graph.input:
+        if value.name in names:
+            value.type.tensor_type.shape.dim[0].dim_param = _SAMPLES
+    for value in proto.graph.output:
+        if value.type.tensor_type.HasField("shape"):
+            value.type.tensor_type.ClearField("shape")
     return bytes(proto.SerializeToString())
 
 

@@ -111,6 +111,7 @@ def session_of(model: bytes, folder: Path, *, plain: bool = False) -> Any:
 def _options() -> tuple[Any, Any]:
     import onnxruntime  # noqa: PLC0415 - slow, and after the limits
 
+    onnxruntime.disable_telemetry_events()
     onnxruntime.set_default_logger_severity(4)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1

@@ -16,6 +16,7 @@ labels or None; it returns a number for each sample, or one for the batch. More 
 from __future__ import annotations
 
 import contextlib
+import os
 import subprocess
 import sys
 import tempfile
@@ -41,6 +42,7 @@ from ._trials_pipe import BrokenMessageError, receive, send
 BATCH = 32
 MEMORY_BYTES = 8 << 30
 CPU_SECONDS = 24 * 3600
+_ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL")}  # of NumPy
 F64 = npt.NDArray[np.float64]
 Weights = Mapping[str, npt.NDArray[Any]]
 
@@ -203,6 +205,7 @@ class _Child:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
+            env={**os.environ, **_ONE_THREAD, "TMPDIR": str(self._folder.parent)},
         )
         self._pipes = [s for s in (self._process.stdin, self._process.stdout) if s is not None]
         return self

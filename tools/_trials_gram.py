@@ -2,10 +2,10 @@
 
 Sister files: converters/onnx_trial.py (where a weight meets what), tools/_trials_run.py (feeds).
 
-Of a batch at most so many rows are looked at, by a stride that shares no factor with the positions
-of a sample, so that all positions are met. The numbers are rounded to multiples of a power of two,
-so that none is above 2^11 of them: sums of their products are exact in float64, whatever the order
-in which they are made.
+Of all rows at most so many are looked at, by a stride that goes on from batch to batch and shares
+no factor with the positions of a sample, so that all positions are met. The numbers are rounded to
+multiples of a power of two, so that none is above 2^11 of them: sums of their products are exact in
+float64, whatever the order in which they are made.
 """
 
 from __future__ import annotations
@@ -25,6 +25,26 @@ Array = npt.NDArray[Any]
 
 STEPS_LOG2 = 11
 MOST_COLUMNS = 2048
+
+
+@dataclass
+class Picker:
+    """Which rows are looked at: each `stride`-th of all, `first` the next one.
+
+    `rows` is about how many of a sample that shall be; it may be below 1.
+    """
+
+    rows: float
+    stride: int = 0
+    first: int = 0
+
+    def pick(self, count: int, period: int) -> npt.NDArray[np.int64]:
+        """Return which of the next `count` rows, in samples of `period`, are looked at."""
+        if not self.stride:
+            self.stride = stride_of(period, self.rows)
+        chosen = np.arange(self.first, count, self.stride)
+        self.first = (self.first - count) % self.stride
+        return chosen
 
 
 @dataclass
@@ -73,25 +93,25 @@ def moments_of(meeting: Meeting) -> Moments:
     return Moments(groups, meeting.columns)
 
 
-def rows_of(meeting: Meeting, values: Array, most: int) -> F64:
-    """Return at most about `most` rows (count, groups, columns) of what meets a weight."""
+def rows_of(meeting: Meeting, values: Array, picker: Picker) -> F64:
+    """Return rows (count, groups, columns) of what meets a weight."""
     if meeting.window is not None:
-        rows = _windows(meeting.window, values, most)
+        rows = _windows(meeting.window, values, picker)
     else:
-        rows = _vectors(meeting.axis, values, most)
+        rows = _vectors(meeting.axis, values, picker)
     if rows.shape[2] != meeting.columns:
         raise ConvertError(f"{meeting.value!r} does not fit the weight that it meets")
     return np.asarray(rows * meeting.scale)
 
 
-def _vectors(axis: int, values: Array, most: int) -> F64:
+def _vectors(axis: int, values: Array, picker: Picker) -> F64:
     last = np.moveaxis(values, max(axis, -values.ndim), -1)
     flat = last.reshape(-1, last.shape[-1])
-    step = stride(len(flat), prod(last.shape[1:-1]), most)
-    return flat[::step].astype(np.float64)[:, None, :]
+    chosen = picker.pick(len(flat), prod(last.shape[1:-1]))
+    return np.asarray(flat[chosen], np.float64)[:, None, :]
 
 
-def _windows(window: Window, values: Array, most: int) -> F64:
+def _windows(window: Window, values: Array, picker: Picker) -> F64:
     """Gather the inputs of a convolution at some positions of its output."""
     samples, channels, *sizes = values.shape
     before, after = pads_of(window, sizes)
@@ -103,7 +123,7 @@ def _windows(window: Window, values: Array, most: int) -> F64:
         )
     ]
     places = prod(outs)
-    chosen = np.arange(0, samples * places, stride(samples * places, places, most))
+    chosen = picker.pick(samples * places, places)
     starts = np.unravel_index(chosen % places, outs)
     offsets = np.unravel_index(np.arange(prod(window.kernel)), window.kernel)
     spots = [
@@ -132,9 +152,9 @@ def pads_of(window: Window, sizes: list[int]) -> tuple[tuple[int, ...], tuple[in
     return (low, high) if window.auto_pad == "SAME_UPPER" else (high, low)
 
 
-def stride(rows: int, period: int, most: int) -> int:
-    """Return a step by which about `most` of `rows` are taken, all positions of a period alike."""
-    step = max(1, -(-rows // max(1, most)))
+def stride_of(period: int, rows: float) -> int:
+    """Return a step that takes about `rows` of each `period`, all its positions alike."""
+    step = max(1, round(period / rows))
     while step > 1 and gcd(step, max(1, period)) > 1:
         step += 1
     return step

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dcformat.converters import read_onnx
-from dcformat.converters.onnx_trial import Trial, Varied, trial_of, watched
+from dcformat.converters.onnx_trial import Trial, Varied, opened, trial_of, watched
 from dcformat.errors import ConvertError
 
 from . import _trials_gram as gram
@@ -29,6 +29,7 @@ _MOMENTS_BYTES = 1 << 30
 _WATCHED_BYTES = 256 << 20  # of inner values that one run may give
 _BATCH_ROWS = 20_000  # that a batch adds to second moments
 _ALL_ROWS = 1 << 17
+_ALIKE = 1e-4  # of the largest output: sums in another order differ by less
 
 
 class TrialModel:
@@ -36,17 +37,44 @@ class TrialModel:
 
     def __init__(self, path: Path, weights: Sequence[str]) -> None:
         self.folder = path.parent
+        own = {tensor.name: tensor for tensor in read_onnx.read(path).tensors}
         self.trial: Trial = trial_of(path, weights)
         self.varied: dict[str, Varied] = {v.name: v for v in self.trial.varied}
-        own = {tensor.name: tensor for tensor in read_onnx.read(path).tensors}
         for name in self.varied:
             if name not in own:
                 raise ConvertError(f"the model has no weight {name!r}")
         self.own = {name: own[name].data for name in self.varied}
-        self.session = session_of(self.trial.model, self.folder)
+        self.bytes = self.trial.model
+        self._start()
+        self._open_batch()
+
+    def _start(self) -> None:
+        self.session = session_of(self.bytes, self.folder)
         feeds = {v.feed for v in self.trial.varied}
         self.inputs = [one for one in self.session.get_inputs() if one.name not in feeds]
         self.outputs = [one.name for one in self.session.get_outputs()]
+
+    def _open_batch(self) -> None:
+        """Let a model of one sample at a time take more, if each then gets what it got before."""
+        if not self.inputs or any(one.shape[:1] != [1] for one in self.inputs):
+            return
+        before = self.bytes, self.session, self.inputs
+        try:
+            singles = [self.seeded_inputs(seed) for seed in (1, 2)]
+            wanted = [self._answers(given) for given in singles]
+            self.bytes = opened(self.bytes, [one.name for one in self.inputs])
+            self._start()
+            got = self._answers([np.concatenate(both) for both in zip(*singles, strict=True)])
+        except Exception:  # whatever onnxruntime raises: the model is one for single samples
+            same = False
+        else:
+            same = _are_joined(wanted, got)
+        if not same:
+            self.bytes, self.session, self.inputs = before
+
+    def _answers(self, given: list[npt.NDArray[Any]]) -> list[npt.NDArray[Any]]:
+        feed = {one.name: array for one, array in zip(self.inputs, given, strict=True)}
+        return list(self.run(feed, self.feed_of({})).values())
 
     def feed_of(self, changed: Mapping[str, npt.NDArray[Any]]) -> Arrays:
         """Return all weights by the names of inputs, `changed` in place of the model's own."""
@@ -82,6 +110,20 @@ class TrialModel:
         except CannotRunError as error:
             raise ConvertError(str(error)) from error
         return [inputs[f"i0_{k}"] for k in range(len(self.inputs))]
+
+
+def _are_joined(singles: list[list[npt.NDArray[Any]]], both: list[npt.NDArray[Any]]) -> bool:
+    """Tell whether outputs of two samples at once are those of one and of the other."""
+    if len(both) != len(singles[0]):
+        return False
+    for first, second, got in zip(*singles, both, strict=True):
+        if first.ndim == 0 or first.dtype.kind not in "fiub" or len(first) != 1:
+            return False
+        wanted = np.concatenate([first, second])
+        size = float(np.max(np.abs(wanted), initial=0.0))
+        if got.shape != wanted.shape or not np.allclose(got, wanted, rtol=0, atol=_ALIKE * size):
+            return False
+    return True
 
 
 class _WithWeights:
@@ -186,16 +228,17 @@ class Grams:
         met = {name: self.model.varied[name].meetings for name in names}
         wanted = sorted({m.value for each in met.values() for m in each})
         inner = [v for v in wanted if v not in {one.name for one in self.model.inputs}]
-        session = session_of(watched(self.model.trial.model, inner), self.model.folder, plain=True)
+        session = session_of(watched(self.model.bytes, inner), self.model.folder, plain=True)
         moments = {name: gram.moments_of(each[0]) for name, each in met.items()}
         weights = self.model.feed_of({})
         samples = self._smaller(session, inner, weights)
-        rows = self._rows(samples)
+        pickers = {(n, m): self._picker(samples) for n, each in met.items() for m in each}
         for _, feed in samples.batches(self.most):
             values = {**feed, **_inner_values(session, inner, {**feed, **weights})}
             for name, each in met.items():
                 for meeting in each:
-                    moments[name].add(gram.rows_of(meeting, values[meeting.value], rows))
+                    rows = gram.rows_of(meeting, values[meeting.value], pickers[name, meeting])
+                    moments[name].add(rows)
         return moments
 
     def _smaller(self, session: Any, inner: list[str], weights: Arrays) -> Samples:
@@ -207,10 +250,9 @@ class Grams:
         rows = min(self.samples.rows, _WATCHED_BYTES // max(1, size))
         return replace(one, rows=self.samples.plan.fixed or max(1, rows), cache=[])
 
-    def _rows(self, samples: Samples) -> int:
-        """Return how many rows a batch adds to the moments."""
+    def _picker(self, samples: Samples) -> gram.Picker:
         count = min(samples.plan.samples, self.most or samples.plan.samples)
-        return max(1, min(_BATCH_ROWS, _ALL_ROWS // -(-count // samples.rows)))
+        return gram.Picker(min(_BATCH_ROWS / samples.rows, _ALL_ROWS / count))
 
 
 def _inner_values(session: Any, names: list[str], feed: Arrays) -> Arrays:
