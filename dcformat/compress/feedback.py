@@ -88,7 +88,8 @@ def round_to_grid(weights: F64, step: float, gram: Gram | None = None) -> I8:
     rounded = np.stack(
         [_round_group(*pair, step) for pair in zip(groups, gram.factors, strict=True)]
     )
-    return rounded.reshape(stored.shape).transpose(np.argsort(gram.order))
+    numbers: I8 = rounded.reshape(stored.shape).transpose(np.argsort(gram.order))
+    return numbers
 
 
 def _round_group(weights: F64, factors: tuple[Factor, ...], step: float) -> I8:
@@ -114,8 +115,10 @@ def _round_block(weights: F64, upper: F64, step: float) -> I8:
         out[k] = _nearest(wanted[k], step)
         lost = column - out[k] * step
         wanted[k + 1 :] += np.multiply.outer(upper[k, k + 1 :], lost)
-    return out.T
+    numbers: I8 = out.T
+    return numbers
 
 
 def _nearest(weights: F64, step: float) -> I8:
-    return np.clip(np.rint(weights / step), -LARGEST, LARGEST).astype(np.int8)
+    numbers: I8 = np.clip(np.rint(weights / step), -LARGEST, LARGEST).astype(np.int8)
+    return numbers

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from .affine import quantize_affine
 from .binary import quantize_binary
 from .fixed import quantize_fixed
+from .pow2 import quantize_pow2
 from .quantized import Quantized
 from .reals import F64
 from .settings import Settings
@@ -36,4 +37,5 @@ METHODS: dict[str, Method] = {
     "fixed": lambda w, axis, s: quantize_fixed(w, s.bits or 8, axis),
     "ternary": _ternary,
     "binary": lambda w, axis, s: quantize_binary(w, axis),
+    "pow2": lambda w, axis, s: quantize_pow2(w, s.bits or 4, axis, s.quantizer or "nearest"),
 }

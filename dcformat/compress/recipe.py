@@ -117,7 +117,7 @@ def without_feedback(recipe: Recipe) -> Recipe:
     """Return `recipe` as it is followed without calibration data: every weight for itself."""
     plain = {"feedback": False, "prune_by": "magnitude"}
     rules = [
-        Rule(r.match, r.settings | {k: plain[k] for k in plain if k in r.settings})
+        Rule(r.match, {key: plain.get(key, value) for key, value in r.settings.items()})
         for r in recipe.rules
     ]
     return replace(recipe, rules=tuple(rules), prune_by="magnitude")

@@ -35,6 +35,7 @@ BITS: dict[str, tuple[int, ...]] = {
     "fixed": (4, 8, 16),
     "ternary": (),
     "binary": (),
+    "pow2": (2, 3, 4, 5),
     "grid": (),
 }
 METHODS = tuple(BITS)
@@ -42,6 +43,7 @@ METHODS = tuple(BITS)
 QUANTIZERS: dict[str, tuple[str, ...]] = {
     "codebook": ("entropy", "uniform", "kmeans", "linear"),
     "ternary": ("threshold", "fitted"),
+    "pow2": ("nearest", "log2"),
 }
 
 
@@ -50,9 +52,10 @@ class Settings:
     """What is done to one tensor of role "weight".
 
     `method`: "exact", "int8", or the stage of that name: "codebook", "affine", "fixed", "ternary",
-    "binary". `bits`, as BITS says; None: 8, but 5 for codebooks of dense layers, and a rule's bits
-    below 8 make a codebook of int8. `quantizer`, as QUANTIZERS says; empty: the first.
-    `scales`: of affine, fixed, ternary and binary, one for each output "channel" or one for the
+    "binary", "pow2". `bits`, as BITS says; None: 8, but 4 for pow2 and 5 for codebooks of dense
+    layers, and a rule's bits below 8 make a codebook of int8. `quantizer`, as QUANTIZERS says;
+    empty: the first.
+    `scales`: of all of these but codebooks, one for each output "channel" or one for the
     "tensor"; `zero_point`: affine numbers need not lie around zero. `levels`: the type of a
     codebook's ("auto": integers with a scale on mcu, the tensor's own type on host).
     `prune`: share of what becomes zero: of the "element"s, "kernel"s, "filter"s or "channel"s that

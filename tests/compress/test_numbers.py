@@ -17,6 +17,7 @@ from dcformat.compress import Settings, compress_tensor
 from dcformat.compress.affine import quantize_affine
 from dcformat.compress.binary import quantize_binary
 from dcformat.compress.fixed import quantize_fixed
+from dcformat.compress.pow2 import quantize_pow2
 from dcformat.compress.quantized import Quantized, by_channel, spread
 from dcformat.compress.ternary import quantize_ternary, quantize_ternary_fitted
 from dcformat.encode import encode_model
@@ -156,6 +157,34 @@ def test_a_zero_point_halves_the_step_of_weights_of_one_sign() -> None:
     assert with_point.error(data) < without.error(data) / 3
 
 
+def test_powers_of_two_by_hand() -> None:
+    data = np.array([1.0, -0.8, 0.74, 0.3, 0.2, -0.1, 0.07, 0.05, 0.0, 1.4, 1.45])
+    nearest = quantize_pow2(data, 3, None)
+    # 3 exponents below the one of 1.45, 0: 1, 0.5, 0.25; nearer to zero than 0.25 is below 0.125
+    assert nearest.reals().tolist() == [1, -1, 0.5, 0.25, 0.25, 0, 0, 0, 0, 1, 1]
+    # 1.45 is above sqrt(2): 2, 1, 0.5
+    logs = quantize_pow2(data, 3, None, "log2")
+    assert logs.reals().tolist() == [1, -1, 1, 0.5, 0.5, -0.5, 0.5, 0.5, 0, 1, 2]
+
+
+@given(WEIGHTS, st.sampled_from([2, 3, 4, 5]), st.booleans())
+def test_powers_of_two_are_the_nearest(data: F64, bits: int, channels: bool) -> None:
+    rows = np.stack([data, data[::-1] * 3])
+    found = quantize_pow2(rows, bits, 0 if channels else None).reals()
+    for row, back in zip(rows, found, strict=True) if channels else [(rows, found)]:
+        top = np.floor(np.log2(np.abs(row).max() * 4 / 3)) if row.any() else 0.0
+        powers = 2.0 ** (max(top - (2 ** (bits - 1) - 2), -126) + np.arange(2 ** (bits - 1) - 1))
+        levels = np.concatenate([-powers, [0.0], powers])
+        best = np.abs(row[..., None] - levels).min(axis=-1)
+        assert np.array_equal(np.abs(row - back), best)
+
+
+@pytest.mark.parametrize(("bits", "rule"), [(1, "nearest"), (6, "nearest"), (4, "floor")])
+def test_powers_of_two_that_do_not_exist_are_refused(bits: int, rule: str) -> None:
+    with pytest.raises(ConvertError, match=f"bits = {bits} and quantizer = '{rule}'"):
+        quantize_pow2(made(), bits, None, rule)
+
+
 @pytest.mark.parametrize("axis", [None, 0])
 def test_zeros_and_tiny_weights_make_no_scale_of_zero(axis: int | None) -> None:
     for data in (np.zeros((2, 3)), np.array([[1e-44, 0.0], [0.0, 0.0]])):
@@ -165,6 +194,8 @@ def test_zeros_and_tiny_weights_make_no_scale_of_zero(axis: int | None) -> None:
             quantize_affine(data, 8, axis, True),
             quantize_affine(data, 8, axis, False),
             quantize_fixed(data, 8, axis),
+            quantize_pow2(data, 4, axis),
+            quantize_pow2(data, 4, axis, "log2"),
         ):
             assert np.all(np.isfinite(found.reals()))
             scale = getattr(found.values, "scale", np.ones(()))
@@ -198,6 +229,8 @@ STAGES: dict[str, Settings] = {
     "fitted ternary": Settings("ternary", quantizer="fitted"),
     "pruned ternary": Settings("ternary", prune=0.6, scales="tensor"),
     "binary": Settings("binary"),
+    "powers of two": Settings("pow2"),
+    "logarithms": Settings("pow2", bits=5, quantizer="log2", scales="tensor"),
 }
 
 

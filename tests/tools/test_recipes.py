@@ -24,6 +24,7 @@ SAYINGS = {
     "codebook": "bits = 3\nquantizer = 'entropy'",
     "int8": "prune = 0.5",
     "exact": "",
+    "pow2": "quantizer = 'log2'",
     "grid": "step = 0.1",
 }
 
