@@ -25,7 +25,7 @@ from dcformat.encode import Settings, encode_model
 from dcformat.errors import ConvertError, CorruptError
 from dcformat.file import File, model_of
 from dcformat.ids import DType
-from dcformat.jobs import in_order
+from dcformat.jobs import in_order, order_of
 from dcformat.model import PIECE, LazyTensor, Model, Tensor, Use, windows
 from dcformat.prints import fingerprint
 from dcformat.scratch import IN_MEMORY, Scratch
@@ -122,6 +122,21 @@ def test_results_come_in_order_and_not_far_ahead() -> None:
     assert [next(results) for _ in range(4)] == [0, 1, 4, 9]
     assert max(begun) < 4 + 2 * 3
     assert list(results) == [i * i for i in range(4, 100)]
+
+
+def test_no_thread_is_left_alone_with_a_large_tensor() -> None:
+    assert list(order_of([5] * 10 + [2] * 3 + [17], 2)) == [*range(8), 13, *range(8, 13)]
+    assert list(order_of([1, 1, 9], 1)) == [0, 1, 2]
+
+
+@given(st.lists(st.integers(0, 50), max_size=30), st.integers(1, 5))
+def test_large_tensors_first_or_not_the_results_come_in_order(sizes: list[int], jobs: int) -> None:
+    assert sorted(order_of(sizes, jobs)) == list(range(len(sizes)))
+    arrays = [np.zeros(size) for size in sizes]
+    assert [
+        found is mine
+        for found, mine in zip(in_order(lambda a: a, arrays, jobs), arrays, strict=True)
+    ] == [True] * len(sizes)
 
 
 @pytest.mark.parametrize("jobs", [1, 3])
