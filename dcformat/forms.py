@@ -22,7 +22,7 @@ from .encodings.layout_gap import Gap
 from .encodings.layout_run import MAX_ALPHABET, Run
 from .errors import ConvertError
 from .ids import MAX_CLASSES, MAX_RATIO, MAX_SYMBOLS, RATIO_SLACK, WIDTH, Coder, Layout
-from .kernels import pack_lsb
+from .kernels import pack_lsb, price_blocks, sum_blocks
 from .records import Blocks, offset_width
 from .scratch import Scratch
 from .stored import Stored
@@ -98,13 +98,8 @@ class Form:
         classes = np.zeros(len(blocks), np.uint8)
         if self.classes is not None:
             classes = self.classes[first : first + len(blocks)]
-        counts = np.zeros((len(lengths), blocks.shape[1]), np.int64)
-        bits = np.zeros(len(blocks), np.int64)
-        for which, price in enumerate(lengths):
-            mine = classes == which
-            counts[which] = blocks[mine].sum(axis=0, dtype=np.int64)
-            used = counts[which] > 0
-            bits[mine] = blocks[mine][:, used].astype(np.int64) @ price[used]
+        counts = sum_blocks(blocks, classes, len(lengths))
+        bits = price_blocks(blocks, lengths)[np.arange(len(blocks)), classes]
         return counts.reshape(-1, MAX_SYMBOLS), (bits + 7) // 8
 
     @property
@@ -283,7 +278,7 @@ def _huffman(stored: Stored, layout: Layout, params: Any, block_rows: int) -> Fo
         classes = classify(blocks, tables, count)
         if classes.max() == 0:
             continue
-        rows = [blocks[classes == c].sum(axis=0, dtype=np.int64) for c in range(classes.max() + 1)]
+        rows = sum_blocks(blocks, classes, int(classes.max()) + 1)
         split = tuple(table for row in rows for table in tables_of(row.reshape(-1, MAX_SYMBOLS)))
         other = _counted(stored, layout, params, block_rows, split, classes, blocks)
         best = min(best, other, key=Form.size)

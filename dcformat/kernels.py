@@ -30,6 +30,7 @@ NATIVE: bool = _core is not None
 
 U8 = npt.NDArray[np.uint8]
 U16 = npt.NDArray[np.uint16]
+U32 = npt.NDArray[np.uint32]
 I64 = npt.NDArray[np.int64]
 F64 = npt.NDArray[np.float64]
 
@@ -182,6 +183,42 @@ def numpy_histogram(symbols: U8) -> I64:
     for start in range(0, symbols.size, _CHUNK):
         counts += np.bincount(symbols[start : start + _CHUNK], minlength=MAX_SYMBOLS)
     return counts
+
+
+def price_blocks(blocks: U32, prices: npt.NDArray[Any]) -> I64:
+    """Return what the symbols of each block cost: (blocks, lists).
+
+    `blocks` (blocks, symbols) are counts, `prices` (lists, symbols) are each from 0 to 255.
+    """
+    if not NATIVE:
+        return numpy_price_blocks(blocks, prices)
+    counts, narrow = np.ascontiguousarray(blocks), np.ascontiguousarray(prices, np.int16)
+    sums = np.frombuffer(_core.kernel_price_blocks(counts, counts.shape[1], narrow), np.int64)
+    return sums.reshape(len(counts), len(narrow))
+
+
+def numpy_price_blocks(blocks: U32, prices: npt.NDArray[Any]) -> I64:
+    """`price_blocks` in NumPy; the same result."""
+    used = np.flatnonzero(blocks.any(axis=0))
+    sums: I64 = blocks[:, used].astype(np.int64) @ prices[:, used].T.astype(np.int64)
+    return sums
+
+
+def sum_blocks(blocks: U32, classes: U8, count: int) -> I64:
+    """Return the sum of the blocks of each class: (count, symbols).
+
+    `blocks` (blocks, symbols) are counts, `classes` (blocks,) are each below `count`.
+    """
+    if not NATIVE:
+        return numpy_sum_blocks(blocks, classes, count)
+    counts, own = np.ascontiguousarray(blocks), np.ascontiguousarray(classes)
+    sums = np.frombuffer(_core.kernel_sum_blocks(counts, counts.shape[1], own, count), np.int64)
+    return sums.reshape(count, -1)
+
+
+def numpy_sum_blocks(blocks: U32, classes: U8, count: int) -> I64:
+    """`sum_blocks` in NumPy; the same result."""
+    return np.stack([blocks[classes == c].sum(axis=0, dtype=np.int64) for c in range(count)])
 
 
 def optimal_kmeans(values: F64, weights: npt.NDArray[Any], k: int) -> tuple[F64, I64]:

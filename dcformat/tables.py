@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from .encodings import coder_huffman
 from .encodings.coder_huffman import Table
+from .kernels import price_blocks, sum_blocks
 
 I64 = npt.NDArray[np.int64]
 ABSENT_BITS = 16  #: price of a symbol that a table lacks
@@ -44,18 +45,16 @@ def classify(
     their mean code length under `tables`; then each goes to the class whose tables write it in
     the fewest bits. Classes that lose all their blocks are closed up.
     """
-    used = np.flatnonzero(blocks.any(axis=0))
-    wide = blocks[:, used].astype(np.int64)
-    mean = (wide @ _prices(tables)[used]) / np.maximum(wide.sum(axis=1), 1)
+    bits = price_blocks(blocks, _prices(tables)[None])[:, 0]
+    mean = bits / np.maximum(blocks.sum(axis=1, dtype=np.int64), 1)
     rank = np.argsort(np.argsort(mean, kind="stable"), kind="stable")
-    classes = (rank * count // len(rank)).astype(np.int64)
+    classes = (rank * count // len(rank)).astype(np.uint8)
     for _ in range(ROUNDS):
-        sums = np.zeros((count, blocks.shape[1]), np.int64)
-        for c in range(count):
-            sums[c, used] = wide[classes == c].sum(axis=0)
-        each = [_prices(tables_of(row.reshape(-1, 256)))[used] for row in sums]
-        classes = np.argmin(np.stack([wide @ price for price in each], axis=1), axis=1)
-    return np.searchsorted(np.unique(classes), classes).astype(np.uint8)
+        each = [tables_of(row.reshape(-1, 256)) for row in sum_blocks(blocks, classes, count)]
+        costs = price_blocks(blocks, np.stack([_prices(own) for own in each]))
+        classes = np.argmin(costs, axis=1).astype(np.uint8)
+    there = np.bincount(classes, minlength=count) > 0
+    return (np.cumsum(there) - 1)[classes].astype(np.uint8)
 
 
 def _prices(tables: tuple[Table, ...]) -> I64:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from dcformat import kernels, kmeans
@@ -167,6 +167,55 @@ def test_two_nibbles_stand_in_a_byte_the_first_in_the_low_half() -> None:
 def test_histogram_counts_each_byte(data: bytes) -> None:
     counted = kernels.histogram(np.frombuffer(data, np.uint8))
     assert counted.tolist() == [data.count(b) for b in range(256)]
+
+
+BLOCKS = st.tuples(st.integers(1, 40), st.integers(1, 300), st.sampled_from([2, 40_000, 2**32]))
+
+
+def blocks_of(shape: tuple[int, int, int]) -> kernels.U32:
+    """Counts below the last of `shape`; some are zero, and a row of them is the largest."""
+    rng = np.random.default_rng(shape)
+    counts = rng.integers(0, shape[2], shape[:2], np.uint32) * (rng.random(shape[:2]) < 0.7)
+    counts[rng.integers(shape[0])] = shape[2] - 1
+    return counts.astype(np.uint32)
+
+
+@given(BLOCKS, st.integers(1, 4))
+@example((1, 256, 2**15), 1)
+@example((1, 257, 2**15), 1)
+@example((2, 256, 2**15 + 1), 2)
+def test_blocks_are_priced_and_summed_exactly(shape: tuple[int, int, int], lists: int) -> None:
+    blocks, rng = blocks_of(shape), np.random.default_rng(lists)
+    prices = rng.integers(0, 256, (lists, shape[1]))
+    prices[0] = 255
+    exact = blocks.astype(object) @ prices.T.astype(object)
+    assert kernels.price_blocks(blocks, prices).tolist() == exact.tolist()
+    assert kernels.numpy_price_blocks(blocks, prices).tolist() == exact.tolist()
+    classes = rng.integers(0, lists, shape[0]).astype(np.uint8)
+    sums = [blocks[classes == c].sum(axis=0, dtype=object) for c in range(lists)]
+    expected = [[int(n) for n in np.broadcast_to(row, shape[1])] for row in sums]
+    assert kernels.sum_blocks(blocks, classes, lists).tolist() == expected
+    assert kernels.numpy_sum_blocks(blocks, classes, lists).tolist() == expected
+
+
+@pytest.mark.skipif(not kernels.NATIVE, reason="the extension is not built")
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("price_blocks", (0, np.zeros(3, np.int16))),
+        ("price_blocks", (-1, np.zeros(3, np.int16))),
+        ("price_blocks", (4, np.zeros(4, np.int16))),
+        ("price_blocks", (2**62, np.zeros(4, np.int16))),
+        ("price_blocks", (3, np.zeros(4, np.int16))),
+        ("sum_blocks", (3, np.zeros(1, np.uint8), 2)),
+        ("sum_blocks", (3, np.array([0, 2], np.uint8), 2)),
+        ("sum_blocks", (3, np.zeros(2, np.uint8), 0)),
+        ("sum_blocks", (4, np.zeros(1, np.uint8), 1)),
+    ],
+)
+def test_counts_of_blocks_stay_inside_their_buffers(name: str, arguments: tuple[Any, ...]) -> None:
+    with pytest.raises(ValueError, match=r"expected rows|a class"):
+        getattr(kernels._core, f"kernel_{name}")(np.zeros(6, np.uint32), *arguments)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-/* Hot loops of the encoder: Huffman lengths and codes, histogram, k-means.
+/* Hot loops of the encoder: Huffman lengths and codes, histogram, counts of blocks, k-means.
  *
  * Python side, and what each function means: dcformat/kernels.py.
  */
@@ -146,7 +146,7 @@ static PyObject *canonical_codes(PyObject *self, PyObject *args)
     return PyBytes_FromStringAndSize((const char *)codes, n * (Py_ssize_t)sizeof *codes);
 }
 
-/* ---- Counting and clustering -------------------------------------------------------------- */
+/* ---- Counting ----------------------------------------------------------------------------- */
 
 static void count_bytes(const uint8_t *symbols, Py_ssize_t n, int64_t counts[MAX_SYMBOLS])
 {
@@ -181,6 +181,149 @@ static PyObject *histogram(PyObject *self, PyObject *args)
     Py_END_ALLOW_THREADS
     return PyBytes_FromStringAndSize((const char *)counts, sizeof counts);
 }
+
+/* ---- Counts of blocks --------------------------------------------------------------------- */
+
+enum { MAX_NARROW = 1 << 23 }; /* symbols of a block whose bits, 255 each, an int32 can count */
+
+typedef struct {
+    const uint32_t *counts; /* (blocks, symbols) */
+    Py_ssize_t bytes, symbols, blocks;
+} counted;
+
+static int divides(counted *of)
+{
+    const Py_ssize_t width = (Py_ssize_t)sizeof *of->counts;
+    if (of->symbols < 1 || of->symbols > PY_SSIZE_T_MAX / 8 || of->bytes % (of->symbols * width)) {
+        return 0;
+    }
+    of->blocks = of->bytes / (of->symbols * width);
+    return 1;
+}
+
+/* Copy a row as int16, which is quick to multiply; returns 0 if it does not fit. */
+static int narrow(const uint32_t *counts, Py_ssize_t n, int16_t *out)
+{
+    uint32_t all = 0;
+    int64_t total = 0;
+    Py_ssize_t i;
+    for (i = 0; i < n; i++) {
+        all |= counts[i];
+        total += counts[i];
+        out[i] = (int16_t)(counts[i] & INT16_MAX);
+    }
+    return all <= INT16_MAX && total <= MAX_NARROW;
+}
+
+static int32_t dot_narrow(const int16_t *restrict counts, const int16_t *restrict prices,
+                          Py_ssize_t n)
+{
+    int32_t sum = 0;
+    Py_ssize_t i;
+    for (i = 0; i < n; i++) {
+        sum += counts[i] * prices[i];
+    }
+    return sum;
+}
+
+static int64_t dot(const uint32_t *counts, const int16_t *prices, Py_ssize_t n)
+{
+    int64_t sum = 0;
+    Py_ssize_t i;
+    for (i = 0; i < n; i++) {
+        sum += (int64_t)counts[i] * prices[i];
+    }
+    return sum;
+}
+
+static void price(const counted *of, const int16_t *prices, Py_ssize_t lists, int16_t *room,
+                  int64_t *out)
+{
+    Py_ssize_t b, k;
+    for (b = 0; b < of->blocks; b++) {
+        const uint32_t *const row = of->counts + b * of->symbols;
+        const int narrowed = narrow(row, of->symbols, room);
+        for (k = 0; k < lists; k++) {
+            const int16_t *const mine = prices + k * of->symbols;
+            *out++ = narrowed ? dot_narrow(room, mine, of->symbols) : dot(row, mine, of->symbols);
+        }
+    }
+}
+
+static PyObject *price_blocks(PyObject *self, PyObject *args)
+{
+    counted of;
+    const int16_t *prices;
+    Py_ssize_t bytes, lists;
+    PyObject *result;
+    (void)self;
+    if (!PyArg_ParseTuple(args, "y#ny#", &of.counts, &of.bytes, &of.symbols, &prices, &bytes)) {
+        return NULL;
+    }
+    if (!divides(&of) || bytes % (of.symbols * (Py_ssize_t)sizeof *prices)) {
+        return bad("expected rows of counts, and prices for each of them");
+    }
+    lists = bytes / (of.symbols * (Py_ssize_t)sizeof *prices);
+    if (lists && of.blocks > PY_SSIZE_T_MAX / 8 / lists) {
+        return PyErr_NoMemory();
+    }
+    int16_t *const room = malloc((size_t)of.symbols * sizeof *room);
+    result = PyBytes_FromStringAndSize(NULL, of.blocks * lists * (Py_ssize_t)sizeof(int64_t));
+    if (room == NULL || result == NULL) {
+        free(room);
+        Py_XDECREF(result);
+        return PyErr_NoMemory();
+    }
+    int64_t *const out = (int64_t *)(void *)PyBytes_AsString(result);
+    Py_BEGIN_ALLOW_THREADS
+    price(&of, prices, lists, room, out);
+    Py_END_ALLOW_THREADS
+    free(room);
+    return result;
+}
+
+static PyObject *sum_blocks(PyObject *self, PyObject *args)
+{
+    counted of;
+    const uint8_t *classes;
+    Py_ssize_t size, count, b, i;
+    PyObject *result;
+    (void)self;
+    if (!PyArg_ParseTuple(args, "y#ny#n", &of.counts, &of.bytes, &of.symbols, &classes, &size,
+                          &count)) {
+        return NULL;
+    }
+    if (!divides(&of) || size != of.blocks || count < 1 || count > MAX_SYMBOLS) {
+        return bad("expected rows of counts, and a class for each");
+    }
+    for (b = 0; b < size; b++) {
+        if (classes[b] >= count) {
+            return bad("a class that there is not");
+        }
+    }
+    if (of.symbols > PY_SSIZE_T_MAX / 8 / count) {
+        return PyErr_NoMemory();
+    }
+    const Py_ssize_t bytes = count * of.symbols * (Py_ssize_t)sizeof(int64_t);
+    result = PyBytes_FromStringAndSize(NULL, bytes);
+    if (result == NULL) {
+        return NULL;
+    }
+    int64_t *const out = (int64_t *)(void *)PyBytes_AsString(result);
+    Py_BEGIN_ALLOW_THREADS
+    memset(out, 0, (size_t)bytes);
+    for (b = 0; b < of.blocks; b++) {
+        const uint32_t *const row = of.counts + b * of.symbols;
+        int64_t *const mine = out + classes[b] * of.symbols;
+        for (i = 0; i < of.symbols; i++) {
+            mine[i] += row[i];
+        }
+    }
+    Py_END_ALLOW_THREADS
+    return result;
+}
+
+/* ---- k-means ------------------------------------------------------------------------------ */
 
 /* Interleave the three running sums, then search. Returns 0, or -1 if memory ran out. */
 static int cluster(const double *const columns[3], int64_t n, int64_t k, int64_t *ends)
@@ -234,6 +377,8 @@ PyMethodDef dcf_kernel_methods[] = {
     {"kernel_code_lengths", code_lengths, METH_VARARGS, NULL},
     {"kernel_canonical_codes", canonical_codes, METH_VARARGS, NULL},
     {"kernel_histogram", histogram, METH_VARARGS, NULL},
+    {"kernel_price_blocks", price_blocks, METH_VARARGS, NULL},
+    {"kernel_sum_blocks", sum_blocks, METH_VARARGS, NULL},
     {"kernel_kmeans_ends", kmeans_ends, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
