@@ -189,10 +189,16 @@ def choose(
     """Return the form that each tensor is written in."""
     scratch = Scratch()
 
+    def in_order_of(tensor: CodedTensor, kernel: bool) -> tuple[Form | None, Form]:
+        stored = store(tensor, kernel, hold=True)
+        try:
+            return _draft(stored, settings, scratch)
+        finally:
+            stored.held.clear()
+
     def draft(tensor: CodedTensor) -> tuple[Form | None, Form]:
         try:
-            orders = _orders(tensor, settings)
-            drafts = [_draft(store(tensor, order), settings, scratch) for order in orders]
+            drafts = [in_order_of(tensor, kernel) for kernel in _orders(tensor, settings)]
             return min(drafts, key=_least)  # at equal size the logical order
         except (ValueError, TypeError, IndexError) as error:
             raise ConvertError(f"cannot encode: {error}", place=tensor.name) from error

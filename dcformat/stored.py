@@ -8,7 +8,8 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -16,8 +17,8 @@ import numpy.typing as npt
 from .coded import Affine, Codebook, CodedTensor, Fixed, Raw, Values, numbers_of
 from .encodings import VALUES
 from .encodings.parts import SIGNED, Plan, Planes
-from .ids import ValuesId
-from .model import PIECE, Array
+from .ids import WIDTH, ValuesId
+from .model import Array
 
 I64 = npt.NDArray[np.int64]
 ROOM_OF: dict[type, ValuesId] = {
@@ -27,14 +28,17 @@ ROOM_OF: dict[type, ValuesId] = {
     Codebook: ValuesId.CODEBOOK,
 }
 BLOCKS = 4096  #: most blocks that are worked on at once
+AT_ONCE = 1 << 20  #: elements that are worked on at once
 FEW = 32  #: pieces of a large tensor in another order than it is read
+HELD_MOST = 1 << 25  #: bytes of a tensor that are held while its form is chosen
 
 
 @dataclass(frozen=True, eq=False)
 class Stored:
     """A tensor in stored order, and how rows are cut from it.
 
-    `read(start, stop)` gives the symbols (n, width) of stored rows start to stop - 1.
+    `read(start, stop)` gives the symbols (n, width) of stored rows start to stop - 1: of what is
+    `held` (one array of all, in stored order, or none), else of the tensor.
     """
 
     tensor: CodedTensor
@@ -43,6 +47,7 @@ class Stored:
     plan: Plan
     read: Callable[[int, int], Planes]
     numbers_crc: int
+    held: list[Array] = field(default_factory=list)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -62,6 +67,11 @@ class Stored:
         return math.prod(self.shape)
 
     @property
+    def width(self) -> int:
+        """Bytes of an element's symbols."""
+        return 1 if isinstance(self.plan.values, Codebook) else WIDTH[self.plan.number]
+
+    @property
     def room(self) -> ValuesId:
         return ROOM_OF[type(self.plan.values)]
 
@@ -74,7 +84,7 @@ class Stored:
         """Yield the rows from and to which to work at once."""
         # rows that do not lie together are costly to read: few large pieces
         permuted = self.order != tuple(range(len(self.order)))
-        most = max(PIECE, self.elements // FEW) if permuted else PIECE
+        most = max(AT_ONCE, self.elements // FEW) if permuted else AT_ONCE
         step = block_rows * min(BLOCKS, max(1, most // max(1, block_rows * self.columns)))
         rows = self.rows if self.elements else 1
         return ((start, min(start + step, rows)) for start in range(0, rows, max(1, step)))
@@ -96,21 +106,20 @@ class Stored:
         )
 
 
-def store(tensor: CodedTensor, kernel_order: bool) -> Stored:
-    """Return `tensor` in stored order: the kernel's if asked for and known, else the logical."""
+def store(tensor: CodedTensor, kernel_order: bool, hold: bool = False) -> Stored:
+    """Return `tensor` in stored order: the kernel's if asked for and known, else the logical.
+
+    With `hold` a tensor that is not too large is read once, and `held` until the caller clears it.
+    """
     rank = len(tensor.shape)
     order = tensor.order if kernel_order and tensor.order else tuple(range(rank))
     row_axes = row_axes_of(tuple(tensor.shape[i] for i in order))
     values = stored_values(tensor.values, order)
     room = VALUES[ROOM_OF[type(values)]]
-
-    def symbols(start: int, stop: int) -> Array:
-        along = order[row_axes - 1] if row_axes else None
-        cut = slice(start, stop)
-        window = tuple(cut if i == along else slice(None) for i in range(rank))
-        return np.ascontiguousarray(np.transpose(tensor.piece(window), order)).reshape(-1)
-
     stored = Stored(tensor, order, row_axes, Plan(tensor.number_type(), (1,), 0, values), _none, 0)
+    symbols = partial(_symbols, stored)
+    if hold and 0 < stored.elements * stored.width <= HELD_MOST:
+        stored.held.append(symbols(0, stored.rows))
     crc, extremes = _look(stored, symbols)
     plan: Plan = room.plan_of(values, tensor.dtype, extremes)
     return replace(
@@ -119,6 +128,19 @@ def store(tensor: CodedTensor, kernel_order: bool) -> Stored:
         read=lambda start, stop: room.to_planes(plan, symbols(start, stop)),
         numbers_crc=crc,
     )
+
+
+def _symbols(stored: Stored, start: int, stop: int) -> Array:
+    """Return the symbols of stored rows `start` to `stop` - 1, (n,)."""
+    if stored.held:
+        columns = stored.columns
+        return stored.held[0][start * columns : stop * columns]
+    rank, order = len(stored.order), stored.order
+    along = order[stored.row_axes - 1] if stored.row_axes else None
+    cut = slice(start, stop)
+    window = tuple(cut if i == along else slice(None) for i in range(rank))
+    part = np.transpose(stored.tensor.piece(window), order)
+    return np.ascontiguousarray(part).reshape(-1)
 
 
 def _none(start: int, stop: int) -> Planes:

@@ -27,6 +27,7 @@ _STEP_BITS = np.array(
     [2 * (2 * n + 1).bit_length() - 1 for n in range(13)]
     + [2 * (2 * n + 2).bit_length() - 1 for n in range(12, 0, -1)]
 )
+_EXP_GOLOMB = [f"{n:0{2 * n.bit_length() - 1}b}" for n in range(1, 2 * (MAX_CODE_BITS + 2))]
 CHUNK = 1 << 14  #: bytes of a block that a reader looks up at once
 
 
@@ -174,14 +175,15 @@ def _nibbles(span: list[int]) -> bytes:
 
 def write_delta(span: list[int], start: int) -> bytes:
     """Return `start` and the code lengths `span` in Exp-Golomb code."""
-    bits, last = "", start
+    codes, last = [], start
     for length in span:
-        value = 1 if length == UNUSED else 2 * (length - last)
-        if value < 0:
-            value = 1 - value
-        last = last if length == UNUSED else length
-        code = f"{value + 1:b}"
-        bits += "0" * (len(code) - 1) + code
+        if length == UNUSED:
+            codes.append(_EXP_GOLOMB[1])
+            continue
+        step = length - last
+        codes.append(_EXP_GOLOMB[2 * step if step >= 0 else 1 - 2 * step])
+        last = length
+    bits = "".join(codes)
     bits += "0" * (-len(bits) % 8)
     return bytes([start]) + int("1" + bits, 2).to_bytes(len(bits) // 8 + 1, "big")[1:]
 

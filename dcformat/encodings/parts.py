@@ -94,8 +94,8 @@ def write_narrow(plan: Plan) -> bytes:
 def split(numbers: Array, dtype: DType, base: int) -> Planes:
     """Return the symbols of `numbers` (n,) as (n, width)."""
     if WIDTH[dtype] == 1:
-        narrow = numbers.view(np.int8 if dtype in SIGNED else np.uint8).astype(np.int16) - base
-        return narrow.astype(np.uint8).reshape(-1, 1)
+        narrow: Planes = numbers.view(np.uint8) - np.uint8(base & 0xFF)  # modulo 256
+        return narrow.reshape(-1, 1)
     return np.ascontiguousarray(numbers).view(np.uint8).reshape(-1, WIDTH[dtype])
 
 
