@@ -14,16 +14,20 @@ from .ids import DType, Meta
 
 Array = npt.NDArray[np.generic]
 PIECE = 1 << 18  #: elements that are worked on at once, where a tensor can be cut
+LARGE = 6 << 20  #: elements of a window where one call into C does all there is to do with it
 Window = tuple[slice, ...]  #: a slice of each of the first axes
 
 
-def windows(shape: tuple[int, ...], axis: int | None = None) -> Iterator[Window]:
-    """Yield windows of about PIECE elements that make up a tensor of `shape`.
+def windows(
+    shape: tuple[int, ...], axis: int | None = None, most: int | None = None
+) -> Iterator[Window]:
+    """Yield windows of about `most` elements (PIECE) that make up a tensor of `shape`.
 
     They are cut along `axis`; without it, in row-major order and by the outer axes first.
     """
+    most = PIECE if most is None else most
     if axis is None:
-        cut = next((a for a in range(len(shape)) if math.prod(shape[a + 1 :]) <= PIECE), 0)
+        cut = next((a for a in range(len(shape)) if math.prod(shape[a + 1 :]) <= most), 0)
     else:
         cut = axis
     if not shape:
@@ -31,7 +35,7 @@ def windows(shape: tuple[int, ...], axis: int | None = None) -> Iterator[Window]
         return
     outer = shape[:cut] if axis is None else ()
     around = shape[cut + 1 :] if axis is None else shape[:cut] + shape[cut + 1 :]
-    step = max(1, PIECE // max(1, math.prod(around)))
+    step = max(1, most // max(1, math.prod(around)))
     whole = () if axis is None else (slice(None),) * cut
     for index in np.ndindex(*outer):
         first = tuple(slice(i, i + 1) for i in index) + whole

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .coded import Affine, Codebook, CodedTensor, Fixed, Raw, numbers_of
-from .model import windows
+from .model import LARGE, PIECE, windows
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,8 @@ def fingerprint(tensor: CodedTensor) -> Fingerprint:
     content.update(struct.pack("<B", tensor.number_type()))
     values = tensor.values
     whole = hashlib.sha256(type(values).__name__.encode())
-    for window in windows(tensor.shape):
+    most = LARGE if isinstance(tensor.values, Affine) else PIECE
+    for window in windows(tensor.shape, most=most):
         symbols = tensor.piece(window)
         content.update(np.ascontiguousarray(numbers_of(symbols, values)).data)
         if isinstance(values, Codebook):

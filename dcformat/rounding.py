@@ -1,4 +1,4 @@
-"""Looking at weights and rounding them to int8: C where the extension is built, else NumPy.
+"""Looking at weights, rounding them to int8 and what that loses: C if it is built, else NumPy.
 
 Both give the same bits. C: dcformat/_native/rounding.c, which lets other threads go on.
 """
@@ -15,6 +15,7 @@ from . import kernels
 LARGEST = 127  #: magnitude of an int8 number; -128 is left out, so that there is a -q for each q
 
 Floats = npt.NDArray[np.float32] | npt.NDArray[np.float64]
+F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]
 I8 = npt.NDArray[np.int8]
 
@@ -61,6 +62,51 @@ def numpy_to_int8(weights: Floats, scale: F64, axis: int | None) -> I8:
     along = scale if axis is None else scale.reshape(_beside(weights.ndim, axis))
     steps = weights.astype(np.float64) / along
     return np.clip(np.rint(steps), -LARGEST, LARGEST).astype(np.int8)
+
+
+def squared_errors(weights: Floats, scale: F64, axis: int) -> F64:
+    """Return, for each index of `axis`, the sum of squared errors of `to_int8`.
+
+    `scale` has shape (weights.shape[axis],). The errors are float64 and are added one by one, in
+    the order of the elements.
+    """
+    if not kernels.NATIVE or not weights.size:
+        return numpy_squared_errors(weights, scale, axis)
+    data, scales = np.ascontiguousarray(weights), np.ascontiguousarray(scale, np.float64)
+    sums = kernels._core.rounding_squares(data, data.itemsize, *_view(weights.shape, axis), scales)
+    return np.frombuffer(sums, np.float64)
+
+
+def numpy_squared_errors(weights: Floats, scale: F64, axis: int) -> F64:
+    """`squared_errors` in NumPy; the same result."""
+    if not weights.size:
+        return np.zeros(weights.shape[axis])
+    back = numpy_to_int8(weights, scale, axis) * scale.reshape(_beside(weights.ndim, axis))
+    wrong = np.moveaxis(weights - back, axis, 0).reshape(weights.shape[axis], -1)
+    sums: F64 = np.cumsum(wrong * wrong, axis=1)[:, -1]  # np.sum adds in another order
+    return sums
+
+
+def largest_error(weights: Floats, numbers: I8, scale: F32, axis: int | None) -> float:
+    """Return max|w - numbers * scale|, the product in float32; infinity if one is not finite.
+
+    `scale` is as for `to_int8`, but float32.
+    """
+    if not kernels.NATIVE or not weights.size:
+        return numpy_largest_error(weights, numbers, scale, axis)
+    data, given = np.ascontiguousarray(weights), np.ascontiguousarray(numbers)
+    scales, view = np.ascontiguousarray(scale, np.float32), _view(weights.shape, axis)
+    worst: float = kernels._core.rounding_worst(data, data.itemsize, *view, given, scales)
+    return worst
+
+
+def numpy_largest_error(weights: Floats, numbers: I8, scale: F32, axis: int | None) -> float:
+    """`largest_error` in NumPy; the same result."""
+    along = scale if axis is None else scale.reshape(_beside(weights.ndim, axis))
+    with np.errstate(over="ignore", invalid="ignore"):
+        wrong = np.asarray(weights.astype(np.float64) - numbers.astype(np.float32) * along)
+    worst = float(np.abs(wrong).max(initial=0.0))
+    return worst if math.isfinite(worst) else math.inf
 
 
 def _beside(rank: int, axis: int) -> list[int]:

@@ -1,4 +1,4 @@
-/* Looking at weights and rounding them to int8, in one pass each.
+/* Looking at weights, rounding them to int8 and what that loses, in one pass each.
  *
  * Python side, and what each function means: dcformat/rounding.py. An array is seen as
  * outer x channels x inner elements.
@@ -118,6 +118,71 @@ static int8_t nearest(double steps)
 ROUND(single, float)
 ROUND(pair, double)
 
+/* Add to sums[c] the squared errors of channel c, in the order of the elements. */
+#define SQUARES(NAME, TYPE)                                                                       \
+    static void squares_##NAME(const view *v, const double *restrict scales,                      \
+                               double *restrict sums)                                             \
+    {                                                                                             \
+        const TYPE *restrict at = v->weights;                                                     \
+        Py_ssize_t o, c, i;                                                                       \
+        for (o = 0; o < v->outer; o++) {                                                          \
+            for (c = 0; c < v->channels && v->inner == 1; c++, at++) {                            \
+                const double wrong = (double)*at - nearest((double)*at / scales[c]) * scales[c];  \
+                sums[c] += wrong * wrong;                                                         \
+            }                                                                                     \
+            for (c = 0; c < v->channels && v->inner > 1; c++) {                                   \
+                for (i = 0; i < v->inner; i++, at++) {                                            \
+                    const double steps = nearest((double)*at / scales[c]);                        \
+                    const double wrong = (double)*at - steps * scales[c];                         \
+                    sums[c] += wrong * wrong;                                                     \
+                }                                                                                 \
+            }                                                                                     \
+        }                                                                                         \
+    }
+
+SQUARES(single, float)
+SQUARES(pair, double)
+
+enum { LANES = 8 };
+
+/* Keep the largest |at - numbers * scale| of each lane, and count those that are not finite. */
+#define WORST(NAME, TYPE)                                                                         \
+    static int64_t worst_##NAME(const TYPE *restrict at, const int8_t *restrict numbers,          \
+                                const float *restrict scales, Py_ssize_t step, Py_ssize_t n,      \
+                                double *restrict most)                                            \
+    {                                                                                             \
+        int64_t odd = 0;                                                                          \
+        Py_ssize_t i, k;                                                                          \
+        for (i = 0; i < n; i += LANES) {                                                          \
+            const Py_ssize_t left = n - i < LANES ? n - i : LANES;                                \
+            for (k = 0; k < left; k++) {                                                          \
+                const float back = (float)numbers[i + k] * scales[step * (i + k)];                \
+                const double wrong = fabs((double)at[i + k] - (double)back);                      \
+                odd += !(wrong <= DBL_MAX);                                                       \
+                most[k] = wrong > most[k] ? wrong : most[k];                                      \
+            }                                                                                     \
+        }                                                                                         \
+        return odd;                                                                               \
+    }                                                                                             \
+                                                                                                  \
+    static int64_t worsts_##NAME(const view *v, const int8_t *numbers, const float *scales,       \
+                                 double *most)                                                    \
+    {                                                                                             \
+        const TYPE *at = v->weights;                                                              \
+        const Py_ssize_t n = v->inner == 1 ? v->channels : v->inner;                              \
+        const Py_ssize_t rows = v->inner == 1 ? v->outer : v->outer * v->channels;                \
+        int64_t odd = 0;                                                                          \
+        Py_ssize_t r;                                                                             \
+        for (r = 0; r < rows; r++, at += n, numbers += n) {                                       \
+            const float *const mine = v->inner == 1 ? scales : scales + r % v->channels;          \
+            odd += worst_##NAME(at, numbers, mine, v->inner == 1, n, most);                       \
+        }                                                                                         \
+        return odd;                                                                               \
+    }
+
+WORST(single, float)
+WORST(pair, double)
+
 static PyObject *survey(PyObject *self, PyObject *args)
 {
     view v;
@@ -173,8 +238,67 @@ static PyObject *round_int8(PyObject *self, PyObject *args)
     return numbers;
 }
 
+static PyObject *squares(PyObject *self, PyObject *args)
+{
+    view v;
+    Py_ssize_t width, scale_bytes;
+    const void *scales;
+    PyObject *sums;
+    (void)self;
+    if (!PyArg_ParseTuple(args, "y#nnnny#", &v.weights, &v.bytes, &width, &v.outer, &v.channels,
+                          &v.inner, &scales, &scale_bytes)) {
+        return NULL;
+    }
+    if (!fits(&v, width) || scale_bytes != v.channels * (Py_ssize_t)sizeof(double)) {
+        return bad();
+    }
+    sums = PyBytes_FromStringAndSize(NULL, scale_bytes);
+    if (sums == NULL) {
+        return NULL;
+    }
+    void *const out = PyBytes_AsString(sums);
+    memset(out, 0, (size_t)scale_bytes);
+    Py_BEGIN_ALLOW_THREADS
+    if (width == 4) {
+        squares_single(&v, scales, out);
+    } else {
+        squares_pair(&v, scales, out);
+    }
+    Py_END_ALLOW_THREADS
+    return sums;
+}
+
+static PyObject *worst(PyObject *self, PyObject *args)
+{
+    view v;
+    Py_ssize_t width, number_bytes, scale_bytes;
+    const void *numbers, *scales;
+    double most[LANES] = {0};
+    int64_t odd;
+    int k;
+    (void)self;
+    if (!PyArg_ParseTuple(args, "y#nnnny#y#", &v.weights, &v.bytes, &width, &v.outer, &v.channels,
+                          &v.inner, &numbers, &number_bytes, &scales, &scale_bytes)) {
+        return NULL;
+    }
+    if (!fits(&v, width) || number_bytes != v.bytes / width ||
+        scale_bytes != v.channels * (Py_ssize_t)sizeof(float)) {
+        return bad();
+    }
+    Py_BEGIN_ALLOW_THREADS
+    odd = width == 4 ? worsts_single(&v, numbers, scales, most)
+                     : worsts_pair(&v, numbers, scales, most);
+    Py_END_ALLOW_THREADS
+    for (k = 1; k < LANES; k++) {
+        most[0] = most[k] > most[0] ? most[k] : most[0];
+    }
+    return PyFloat_FromDouble(odd ? HUGE_VAL : most[0]);
+}
+
 PyMethodDef dcf_rounding_methods[] = {
     {"rounding_survey", survey, METH_VARARGS, NULL},
     {"rounding_int8", round_int8, METH_VARARGS, NULL},
+    {"rounding_squares", squares, METH_VARARGS, NULL},
+    {"rounding_worst", worst, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
 };

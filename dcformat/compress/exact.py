@@ -86,10 +86,19 @@ def _patterns(tensor: Tensor) -> Bits | None:
     for window in windows(tensor.shape):
         bits = _bits(tensor.piece(window))
         for part in (bits[:_SAMPLE], bits[_SAMPLE:]):
-            found = np.unique(np.concatenate([found, np.unique(part)]))
+            found = _sorted_once(np.concatenate([found, _sorted_once(part)]))
             if found.size > MAX_SYMBOLS:
                 return None
     return found
+
+
+def _sorted_once(bits: Bits) -> Bits:
+    """Return each pattern once. np.unique does that too, but holds the interpreter."""
+    if bits.dtype.kind == "V":
+        return np.unique(bits)
+    whole = np.sort(bits)
+    once: Bits = whole[np.concatenate([[True], whole[1:] != whole[:-1]])[: whole.size]]
+    return once
 
 
 def _bits(data: Array) -> Bits:

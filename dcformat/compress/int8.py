@@ -10,14 +10,15 @@ Spec: spec/encodings/values_affine.md
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from dcformat.coded import F32, Affine
 from dcformat.ids import DType
-from dcformat.model import Window, windows
-from dcformat.rounding import I8, LARGEST, Floats, survey, to_int8
+from dcformat.model import LARGE, Window, windows
+from dcformat.rounding import I8, LARGEST, Floats, squared_errors, survey, to_int8
 
 F64 = npt.NDArray[np.float64]
 
@@ -37,14 +38,28 @@ def quantize_int8(
     channel's is larger for it: for inputs that are uncorrelated and of equal variance that error
     is the sum of squared weight errors.
     """
-    peaks = _peaks(read, shape, axis)
+    cuts = list(windows(shape, most=LARGE))
+    if len(cuts) == 1:
+        read = _read_once(read)
+    peaks = _peaks(read, shape, axis, cuts)
     whole = _scales(np.asarray(peaks.max(initial=0.0)))
     scales = whole if axis is None else _scales(peaks)
     if axis is not None and _one_serves(read, shape, axis, peaks):
         axis, scales = None, whole
-    for window in windows(shape):
+    for window in cuts:
         keep(window, to_int8(read(window), _within(scales, window, axis), axis))
     return Affine(DType.INT8, scales, np.zeros(scales.shape, np.int32), axis)
+
+
+def _read_once(read: Callable[[Window], Floats]) -> Callable[[Window], Floats]:
+    whole = read(())
+
+    def read_again(window: Window) -> Floats:
+        key: Any = (*window, ...)  # always an array, where () alone is a number
+        part: Floats = whole[key]
+        return part
+
+    return read_again
 
 
 def _one_serves(
@@ -60,10 +75,12 @@ def _one_serves(
     return all(_no_worse(read(window), window, axis, scales, whole) for window in cuts)
 
 
-def _peaks(read: Callable[[Window], Floats], shape: tuple[int, ...], axis: int | None) -> F64:
+def _peaks(
+    read: Callable[[Window], Floats], shape: tuple[int, ...], axis: int | None, cuts: list[Window]
+) -> F64:
     """Return max|w| over all axes but `axis`."""
     peaks = np.zeros(() if axis is None else shape[axis])
-    for window in windows(shape):
+    for window in cuts:
         part = peaks[_along(window, axis)] if axis is not None else peaks
         np.maximum(part, survey(read(window), axis)[0], out=part)
     return peaks
@@ -78,17 +95,10 @@ def _scales(largest: F64) -> F32:
 
 def _no_worse(weights: Floats, window: Window, axis: int, scales: F32, whole: F32) -> bool:
     """Tell whether no channel of the window has a larger squared error with the one scale."""
-    each = _errors(weights, _within(scales, window, axis), axis, axis)
-    one = _errors(weights, _within(whole, window, None), None, axis)
+    own = _within(scales, window, axis)
+    each = squared_errors(weights, own, axis)
+    one = squared_errors(weights, np.full(own.shape, whole, np.float64), axis)
     return bool(np.all(one <= each))
-
-
-def _errors(weights: Floats, scale: F64, along: int | None, axis: int) -> F64:
-    """Return each channel's sum of squared errors, with scales that lie `along` an axis."""
-    beside = [-1 if i == along else 1 for i in range(weights.ndim)]
-    wrong = weights - to_int8(weights, scale, along) * scale.reshape(beside)
-    flat = np.ascontiguousarray(np.moveaxis(wrong, axis, 0)).reshape(wrong.shape[axis], -1)
-    return np.cumsum(flat * flat, axis=1)[:, -1]  # from left to right on every machine
 
 
 def _within(scale: F32, window: Window, axis: int | None) -> F64:

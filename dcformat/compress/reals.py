@@ -19,16 +19,17 @@ REALS = frozenset({DType.FLOAT, DType.FLOAT16, DType.BFLOAT16, DType.DOUBLE})
 
 
 def floats_of(data: Array, dtype: DType) -> Floats:
-    """Return elements of one of REALS in float32 or float64, exactly, unchanged if they can be."""
-    return np.asarray(data, np.float32) if dtype is DType.FLOAT else reals_of(data, dtype)
+    """Return elements of one of REALS in float32 or, of DOUBLE, in float64: exactly."""
+    if dtype is DType.BFLOAT16:
+        bits = data.astype(np.uint32)
+        bits <<= np.uint32(16)
+        return bits.view(np.float32)
+    return np.asarray(data, np.float64 if dtype is DType.DOUBLE else np.float32)
 
 
 def reals_of(data: Array, dtype: DType) -> F64:
     """Return elements of one of REALS as float64, exactly, in the same shape."""
-    if dtype is DType.BFLOAT16:
-        bits = data.astype(np.uint32) << np.uint32(16)
-        return np.asarray(bits.view(np.float32), np.float64)
-    return np.asarray(data, np.float64)
+    return np.asarray(floats_of(data, dtype), np.float64)
 
 
 def as_type(values: F64, dtype: DType) -> Array:

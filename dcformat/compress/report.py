@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from dcformat import rounding
 from dcformat.coded import (
     Affine,
     Codebook,
@@ -16,12 +17,12 @@ from dcformat.coded import (
     expand_tensor,
     same_bits,
 )
-from dcformat.ids import Meta
+from dcformat.ids import DType, Meta
 from dcformat.jobs import in_order
-from dcformat.model import Model, Tensor, Use, Window, windows
+from dcformat.model import LARGE, Model, Tensor, Use, Window, windows
 
 from .names import use_of, uses_of
-from .reals import REALS, reals_of
+from .reals import REALS, floats_of, reals_of
 from .recipe import Recipe, recipe_from_json
 from .roles import decide
 from .settings import Settings
@@ -94,7 +95,31 @@ def _done(coded: CodedTensor) -> str:
 
 def largest_error(tensor: Tensor, coded: CodedTensor) -> float:
     """Return max|w - expanded| in float64; infinity where only one side is a number."""
+    values = _plain_int8(tensor, coded)
+    if values is not None:
+        cuts = windows(tensor.shape, most=LARGE)
+        errors = (_rounding_error(tensor, coded, values, window) for window in cuts)
+        found = max(errors, default=0.0)
+        if math.isfinite(found):
+            return found
     return max((_error(tensor, coded, window) for window in windows(tensor.shape)), default=0.0)
+
+
+def _plain_int8(tensor: Tensor, coded: CodedTensor) -> Affine | None:
+    """Return the scales if an element of `coded` is q * scale in float32, and nothing else."""
+    values = coded.values
+    if not isinstance(values, Affine) or tensor.dtype not in (DType.FLOAT, DType.DOUBLE):
+        return None
+    plain = values.number is DType.INT8 and not values.block and not values.zero_point.any()
+    return values if plain else None
+
+
+def _rounding_error(tensor: Tensor, coded: CodedTensor, values: Affine, window: Window) -> float:
+    axis, scale = values.axis, values.scale
+    if axis is not None and axis < len(window):
+        scale = scale[window[axis]]
+    weights, numbers = tensor.piece(window), np.asarray(coded.piece(window), np.int8)
+    return rounding.largest_error(floats_of(weights, tensor.dtype), numbers, scale, axis)
 
 
 def _error(tensor: Tensor, coded: CodedTensor, window: Window) -> float:

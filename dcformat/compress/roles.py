@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dcformat.ids import WIDTH, DType
-from dcformat.model import Tensor, Use, windows
+from dcformat.model import LARGE, Tensor, Use, windows
 from dcformat.rounding import survey
 
 from .exact import count_distinct
@@ -86,7 +86,7 @@ def _content(tensor: Tensor, settings: Settings) -> str:
 def _look(tensor: Tensor) -> tuple[bool, float, int]:
     """Tell whether all elements are finite; return the largest magnitude and the zeros."""
     largest, zeros = 0.0, 0
-    for window in windows(tensor.shape):
+    for window in windows(tensor.shape, most=LARGE):
         peak, none = survey(floats_of(tensor.piece(window), tensor.dtype), None)
         if not np.isfinite(peak):
             return False, float(peak), 0
