@@ -35,7 +35,7 @@ from dcformat.errors import ConvertError
 from dcformat.file import load, model_of
 from dcformat.files import scratch_folder
 from dcformat.model import Model
-from dcformat.verify_run import ended_by, need_onnxruntime
+from dcformat.verify_run import ended_by, need_runtime
 
 from ._trials_pipe import BrokenMessageError, receive, send
 
@@ -107,7 +107,7 @@ class Trials:
         seed: int = 0,
         most: int | None = None,
     ) -> None:
-        need_onnxruntime()
+        need_runtime("model.onnx")
         if batch < 1 or (most is not None and most < 1):
             raise ConvertError("batch and the number of samples are 1 or more")
         self.synthetic = calib is None
