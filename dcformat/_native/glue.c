@@ -122,6 +122,18 @@ static int prepare(dcf_tensor *t, void **memory)
     return *memory ? dcf_prepare(t, *memory, bytes) : DCF_ERR_SPACE;
 }
 
+/* Rows of a tensor, the blocks that hold them read to their ends. */
+static int rows_into(const dcf_tensor *t, size_t row0, size_t count, uint8_t *out)
+{
+    dcf_cursor cursor;
+    size_t got;
+    int status = dcf_cursor_init(&cursor, t, row0);
+    if (status == DCF_OK) {
+        status = dcf_cursor_next(&cursor, out, count * t->columns, &got);
+    }
+    return status == DCF_OK ? dcf_cursor_finish(&cursor) : status;
+}
+
 /* Rows start to stop - 1, or everything with stop -1, without the GIL. */
 static int decode_into(dcf_tensor *t, Py_ssize_t start, Py_ssize_t stop, uint8_t *out,
                        size_t bytes)
@@ -131,7 +143,7 @@ static int decode_into(dcf_tensor *t, Py_ssize_t start, Py_ssize_t stop, uint8_t
     if (status == DCF_OK && stop < 0) {
         status = dcf_decode(t, out, bytes);
     } else if (status == DCF_OK) {
-        status = dcf_rows(t, (size_t)start, (size_t)(stop - start), out, bytes);
+        status = rows_into(t, (size_t)start, (size_t)(stop - start), out);
     }
     free(memory);
     return status;
@@ -156,7 +168,7 @@ static PyObject *decode(PyObject *self, PyObject *args)
         return NULL;
     }
     status = dcf_tensor_at(&file->model, index, &t);
-    if (status == DCF_OK && (t.unsupported || t.coder == DCF_CODER_ZSTD)) {
+    if (status == DCF_OK && t.unsupported) {
         status = DCF_ERR_UNSUPPORTED;
     } else if (status == DCF_OK && stop >= 0 &&
                (start < 0 || start > stop || (size_t)stop > t.rows)) {

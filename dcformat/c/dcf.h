@@ -1,9 +1,10 @@
 /* The dcformat decoder in C99: one source for firmware and for the Python extension.
  *
- * Spec: spec/DCF.md and spec/registry.md. Sister: dcformat/decode.py.
+ * Spec: spec/DCF.md and spec/registry.md. Sister: dcformat/decode.py. By example: docs/c-api.md.
  *
- * Freestanding: no allocation, no globals, no recursion, no floating point. The caller owns all
- * memory, the file's bytes included, which stay where they are while a model is in use.
+ * Freestanding: no allocation, no globals, no recursion, no floating point unless asked for. The
+ * caller owns all memory, the file's bytes included, which stay where they are while a model is
+ * in use.
  *
  *     dcf_model m;
  *     dcf_tensor t;
@@ -11,12 +12,6 @@
  *     if ((err = dcf_tensor_at(&m, index, &t)) != DCF_OK) ...
  *     if ((err = dcf_prepare(&t, workspace, sizeof workspace)) != DCF_OK) ...
  *     if ((err = dcf_decode(&t, out, sizeof out)) != DCF_OK) ...
- *
- * Switches for the compiler's command line, all off by default:
- *     DCF_HOST=1         lookup tables and several blocks in flight; same results, more code
- *     DCF_NO_GAP, DCF_NO_RUN, DCF_NO_HUFFMAN, DCF_NO_FIXED, DCF_NO_AFFINE, DCF_NO_CODEBOOK
- *                        leave a room out; its tensors answer DCF_ERR_UNSUPPORTED
- *     DCF_MARKS=n        places of records kept in dcf_model; the file may hold 256 n tensors
  */
 #ifndef DCF_H
 #define DCF_H
@@ -28,22 +23,105 @@
 extern "C" {
 #endif
 
+/* Grows with every change that needs generated code to be generated anew. */
+#define DCF_ABI 1
+
+/* ---- switches: the same wherever this header is included ---- */
+
+/* 1: lookup tables and several blocks in flight; same results, much more code. */
+#ifndef DCF_HOST
+#define DCF_HOST 0
+#endif
+
+/* 1: sizes are size_t. 0: they have 32 bits, and larger files and tensors answer DCF_ERR_LIMIT. */
+#ifndef DCF_WIDE
+#define DCF_WIDE DCF_HOST
+#endif
+
+/* 0 leaves a room or a feature of files out; tensors that use it answer DCF_ERR_UNSUPPORTED. */
+#ifndef DCF_WITH_GAP
+#define DCF_WITH_GAP 1
+#endif
+#ifndef DCF_WITH_RUN
+#define DCF_WITH_RUN 1
+#endif
+#ifndef DCF_WITH_PACKED
+#define DCF_WITH_PACKED 1
+#endif
+#ifndef DCF_WITH_HUFFMAN
+#define DCF_WITH_HUFFMAN 1
+#endif
+#ifndef DCF_WITH_FIXED
+#define DCF_WITH_FIXED 1
+#endif
+#ifndef DCF_WITH_AFFINE
+#define DCF_WITH_AFFINE 1
+#endif
+#ifndef DCF_WITH_CODEBOOK
+#define DCF_WITH_CODEBOOK 1
+#endif
+#ifndef DCF_WITH_WIDE_NUMBERS /* of more than one byte */
+#define DCF_WITH_WIDE_NUMBERS 1
+#endif
+#ifndef DCF_WITH_BLOCKS /* more than one block */
+#define DCF_WITH_BLOCKS 1
+#endif
+
+/* 0 leaves functions out. (A linker does so too, given -ffunction-sections and --gc-sections.) */
+#ifndef DCF_WITH_CHECK /* dcf_check */
+#define DCF_WITH_CHECK 1
+#endif
+#ifndef DCF_WITH_INFO /* dcf_info_of */
+#define DCF_WITH_INFO 1
+#endif
+#ifndef DCF_WITH_NAMES /* dcf_find, dcf_name */
+#define DCF_WITH_NAMES 1
+#endif
+#ifndef DCF_WITH_LAYERS /* dcf_layer_at */
+#define DCF_WITH_LAYERS 1
+#endif
+#ifndef DCF_WITH_FLOAT /* dcf_floats: binary32 numbers, with the C compiler's floating point */
+#define DCF_WITH_FLOAT DCF_HOST
+#endif
+#ifndef DCF_WITH_STRERROR /* dcf_strerror */
+#define DCF_WITH_STRERROR DCF_HOST
+#endif
+#ifndef DCF_WITH_READ_CALLBACK /* dcf_open_read in place of dcf_open: the file is not in memory */
+#define DCF_WITH_READ_CALLBACK 0
+#endif
+
+/* Places of records kept in dcf_model; the file may hold 256 of them to a place, and without any
+ * place DCF_TENSORS. */
+#ifndef DCF_MARKS
+#if DCF_HOST
+#define DCF_MARKS 4096
+#else
+#define DCF_MARKS 0
+#endif
+#endif
+#ifndef DCF_TENSORS
+#define DCF_TENSORS 1024
+#endif
+
+/* How a byte of the file is read, and what its declaration says: for memory that is not read
+ * through plain pointers (AVR: pgm_read_byte and PROGMEM). */
+#ifndef DCF_READ8
+#define DCF_READ8(p) (*(p))
+#endif
+#ifndef DCF_PROGMEM
+#define DCF_PROGMEM
+#endif
+
 #if defined(__GNUC__)
 #define DCF_MUST_CHECK __attribute__((warn_unused_result))
 #else
 #define DCF_MUST_CHECK
 #endif
 
-#ifndef DCF_HOST
-#define DCF_HOST 0
-#endif
-
-#ifndef DCF_MARKS
-#if DCF_HOST
-#define DCF_MARKS 4096
+#if DCF_WIDE
+typedef size_t dcf_size;
 #else
-#define DCF_MARKS 16
-#endif
+typedef uint32_t dcf_size;
 #endif
 
 /* ---- registry.md: numbers ---- */
@@ -222,112 +300,147 @@ enum dcf_place {
     DCF_PLACE_END = 4 /* behind the last record; `item` is the section that is too long */
 };
 
-/* Where a record begins in RECORDS, and where the payload before it ends in PAYLOAD. */
+#if DCF_WITH_READ_CALLBACK
+/* Read `bytes` bytes at `offset` of the file. 0 for success; any negative number comes back from
+ * the function that needed the bytes. */
+typedef int dcf_read(void *user, uint32_t offset, uint8_t *to, uint32_t bytes);
+
+/* A file that is not in memory. The caller sets the first four; a window of 32 to 64 bytes does. */
+typedef struct dcf_source {
+    dcf_read *read;
+    void *user;
+    uint8_t *window;
+    uint32_t window_bytes;
+    uint32_t size;
+    uint32_t begin; /* of what the window holds */
+    uint32_t held;  /* bytes */
+    int status;     /* of the first read that failed */
+} dcf_source;
+
+typedef uint32_t dcf_at; /* a place in the file */
+#else
+typedef const uint8_t *dcf_at;
+#endif
+
+/* Sections that are kept stand at their id modulo 8: PAYLOAD first. */
+#if DCF_WITH_LAYERS
+#define DCF_KEPT 6
+#elif DCF_WITH_NAMES
+#define DCF_KEPT 5
+#else
+#define DCF_KEPT 3
+#endif
+
+/* Where a record begins, and where in PAYLOAD the payload before it ends. */
 typedef struct dcf_mark {
-    size_t record;
-    size_t payload;
+    dcf_at record;
+    dcf_size payload;
 } dcf_mark;
 
 /* An open file. The fields are for reading; dcf_open sets them. */
 typedef struct dcf_model {
-    const uint8_t *data;
-    size_t size;
-    size_t start[DCF_SECTION_PAYLOAD + 1];  /* of each section, by its id; 0: missing or empty */
-    size_t stored[DCF_SECTION_PAYLOAD + 1]; /* bytes of each section */
-    uint32_t zstd;                          /* bit i: section i is compressed */
-    uint32_t tensors;                       /* records */
-    uint32_t tables;                        /* entries of TABLES */
-    uint32_t stride;                        /* records from one mark to the next */
-    uint32_t item;                          /* see dcf_place */
     uint8_t place;
-    uint8_t align_log2;                     /* of PAYLOAD */
+    uint8_t align_log2; /* of PAYLOAD */
+    uint8_t zstd;       /* bit i: section i is compressed */
+    uint8_t sections;   /* entries of the section table */
+    uint32_t item;      /* see dcf_place */
+    uint32_t tensors;   /* records */
+    uint32_t tables;    /* entries of TABLES */
+    dcf_at data;
+    dcf_size size;
+#if DCF_WITH_READ_CALLBACK
+    dcf_source *source;
+#endif
+    dcf_at start[DCF_KEPT];
+    dcf_size stored[DCF_KEPT]; /* bytes; 0: missing or empty */
+#if DCF_MARKS
+    uint32_t stride; /* records from one mark to the next */
     dcf_mark mark[DCF_MARKS];
+#endif
 } dcf_model;
 
-/* One tensor: everything its record says. dcf_tensor_at sets it, dcf_prepare the last part. */
+/* One tensor: what decoding it needs. dcf_tensor_at sets it, dcf_prepare the tables. (Bytes come
+ * first: small processors reach them there in one instruction.) */
 typedef struct dcf_tensor {
-    const dcf_model *model;
-    uint32_t index;      /* of the record that has the payload: a tied one is followed */
-    uint32_t crc;        /* of the decoded numbers */
     uint8_t unsupported; /* 1: this reader cannot decode it */
-    uint8_t dtype;       /* logical element type */
+    uint8_t tied;        /* 1: while records are read, another tensor's other name */
+    uint8_t prepared;
     uint8_t layout;
     uint8_t values;
     uint8_t coder;
     uint8_t number;      /* type of a decoded number (dcf_dtype) */
     uint8_t width;       /* its bytes */
     uint8_t symbols;     /* symbols of an element */
+    uint8_t base;        /* symbol s is the number base + s, where there is no codebook */
+    uint8_t highest_gap;
+    uint8_t gap_flags;
+    uint8_t background;  /* symbol of the background element */
+    uint8_t gap_bits;    /* of a packed gap */
+    uint8_t symbol_bits; /* of another packed symbol */
+    uint8_t offset_width;
+    uint8_t classes;
+    uint8_t fast_bits;   /* prefix that the first part of a code's table looks up */
+    uint8_t table_count;
+    uint8_t mapped;      /* 1: tables give numbers in place of symbols */
+    uint16_t alphabet;
+    uint16_t longest_table; /* symbols of the longest of its tables */
+    uint16_t code_stride;   /* u16 from a code in the workspace to the next */
+    uint32_t index;      /* of the record that has the payload: a tied one is followed */
+    uint32_t crc;        /* of the decoded numbers */
+    dcf_size rows;
+    dcf_size columns;
+    dcf_size elements;
+    dcf_size block_rows;
+    dcf_size blocks;
+    dcf_size coded_size; /* of all blocks */
+    const dcf_model *model;
+    dcf_at record;
+    dcf_at payload;
+    dcf_at offsets;      /* of the blocks: behind the values parameters */
+    dcf_at coded;        /* the first block */
+    dcf_at levels;       /* codebook, or none */
+    dcf_at table_ids;    /* u16 little-endian, class by class, stream by stream */
+    const uint16_t *codes; /* Huffman codes in the caller's memory, behind the first dcf_code */
+#if DCF_HOST
+    const uint8_t *lookup; /* lookup tables, or NULL */
+    uint8_t lookup_fast;   /* there are tables of several symbols */
+#endif
+} dcf_tensor;
+
+/* A place inside a tensor. */
+typedef struct dcf_cursor {
+    uint8_t stored;  /* layout_gap: an element's symbols come next */
+    uint8_t digit;   /* layout_run: log2 of the weight of the next digit */
+    uint16_t table;  /* the first table of the block's class */
+    const dcf_tensor *tensor;
+    dcf_at data;     /* of the block */
+    dcf_size size;
+    dcf_size bit;    /* the next one */
+    dcf_size block;  /* the block after the present one */
+    dcf_size left;   /* elements of the present block that are still to come */
+    dcf_size skip;   /* of these, the first that nobody wants */
+    dcf_size run;    /* background elements that were announced */
+} dcf_cursor;
+
+#if DCF_WITH_INFO
+/* What a record says beside that; for people, and for whoever scales numbers. */
+typedef struct dcf_info {
+    uint8_t dtype; /* logical element type */
     uint8_t rank;
     uint8_t row_axes;
     uint8_t order[DCF_MAX_RANK]; /* stored axis i is logical axis order[i] */
     uint32_t dims[DCF_MAX_RANK]; /* stored dims: dims[i] is that of logical axis order[i] */
-    size_t rows;
-    size_t columns;
-    size_t elements;
-    const uint8_t *payload;
-    size_t payload_size;
-    size_t padding;      /* zero bytes before the payload */
-    /* blocks */
-    uint8_t offset_width;
-    uint8_t classes;
-    uint32_t block_rows; /* 0: one block */
-    size_t blocks;
-    const uint8_t *offsets;
-    const uint8_t *block_class;
-    const uint8_t *coded; /* the first block */
-    size_t coded_size;    /* of all blocks */
-    /* layout */
-    uint8_t highest_gap;
-    uint8_t gap_flags;
-    uint8_t gap_bits;    /* of a packed gap */
-    uint8_t symbol_bits; /* of another packed symbol */
-    uint16_t background; /* symbol of the background element */
-    /* values: what a number means */
-    uint16_t alphabet;
-    int16_t base;          /* symbol s is the number base + s, where there is no codebook */
-    const uint8_t *levels; /* codebook, or NULL */
-    uint8_t axis;          /* stored axis of the parameters, or DCF_NO_AXIS */
+    uint8_t axis;         /* stored axis of the parameters, or DCF_NO_AXIS */
     uint8_t affine_flags;
-    uint8_t scale_kind;    /* of a codebook */
-    int8_t fraction;       /* fraction length of the tensor */
-    uint32_t scale;        /* bits of the binary32 scale of the tensor */
+    uint8_t scale_kind;   /* of a codebook */
+    int8_t fraction;      /* fraction length of the tensor */
+    uint32_t scale;       /* bits of the binary32 scale of the tensor */
     int32_t zero_point;
-    uint32_t scale_block;  /* elements along `axis` that share a scale (AFFINE with BLOCKED) */
-    size_t parameters;     /* how many parameters stand at the payload's start */
-    /* coder */
-    const uint8_t *table_ids; /* u16 little-endian, class by class, stream by stream */
-    uint16_t table_count;
-    uint16_t longest_table;   /* symbols of the longest of them */
-    /* dcf_prepare */
-    const uint8_t *codes;  /* Huffman codes in the caller's memory */
-    size_t code_bytes;     /* of each */
-    const uint8_t *lookup; /* host: lookup tables, or NULL */
-    uint8_t lookup_fast;   /* host: there are tables of several symbols */
-    uint8_t prepared;
-} dcf_tensor;
+    uint32_t scale_block; /* elements along `axis` that share a scale; 1 where there are none */
+} dcf_info;
+#endif
 
-/* Bits of a block that were not read yet. */
-typedef struct dcf_bits {
-    const uint8_t *data;
-    size_t size;
-    size_t pos;
-    uint32_t acc;
-    uint32_t have;
-} dcf_bits;
-
-/* A place inside a tensor. */
-typedef struct dcf_cursor {
-    const dcf_tensor *tensor;
-    dcf_bits bits;
-    const uint8_t *codes;  /* of the block's class */
-    uint32_t lookup_table; /* host: the first lookup table of the class */
-    size_t block;   /* the block after the present one */
-    size_t left;    /* elements of the present block that are still to come */
-    size_t run;     /* of these, background elements that were announced */
-    uint32_t digit; /* layout_run: weight of the next digit */
-    uint8_t stored; /* layout_gap: an element's symbols come next */
-} dcf_cursor;
-
+#if DCF_WITH_LAYERS
 /* A layer of section FIXED; a fraction length n says that an integer q means q * 2^-n. */
 typedef struct dcf_layer {
     uint32_t weight_index; /* or DCF_NO_TENSOR */
@@ -343,75 +456,109 @@ typedef struct dcf_layer {
     int16_t shift;
     int16_t bias_shift;
     uint8_t rounding;
-    const uint8_t *name; /* not terminated */
+    dcf_at name; /* not terminated */
     uint16_t name_bytes;
 } dcf_layer;
+#endif
 
 /* ---- memory for dcf_prepare ---- */
 
-#define DCF_CODE_HEADER 56
-
-/* Enough for `tables` Huffman tables of at most `symbols` symbols each, without lookup tables.
- * A tensor has one table per stream and class: one for int8 numbers, two with layout_gap. */
-#define DCF_WORKSPACE_BYTES(tables, symbols) ((tables) * (DCF_CODE_HEADER + (symbols) + 3) + 3)
+/* For `tables` Huffman tables of at most `symbols` symbols each: with small lookup tables, which
+ * make decoding faster, and without. A tensor has one table per stream and class: one for int8
+ * numbers, two with layout_gap. With coder_packed it needs none. */
+#define DCF_WORKSPACE_BYTES(tables, symbols) \
+    ((tables) * (((tables) > 1 ? 48U + 64U : 48U + 256U) + (((symbols) + 1U) & ~1U)) + 1U)
+#define DCF_WORKSPACE_LEAST(tables, symbols) ((tables) * (48U + 4U + (((symbols) + 1U) & ~1U)) + 1U)
 
 /* ---- functions; each gives a dcf_status ---- */
 
 /* Validate header, sections, tables and records of `size` bytes at `data`. Payloads are not
  * read. On failure `place` and `item` of the model say where. */
-DCF_MUST_CHECK int dcf_open(dcf_model *model, const uint8_t *data, size_t size);
+#if DCF_WITH_READ_CALLBACK
+DCF_MUST_CHECK int dcf_open_read(dcf_model *model, dcf_source *source, dcf_size size);
+#else
+DCF_MUST_CHECK int dcf_open(dcf_model *model, const uint8_t *data, dcf_size size);
+#endif
 
-/* Describe tensor `index`. A tensor that cannot be decoded here is described as far as its
- * record can be read, with `unsupported` set. */
+/* Find tensor `index`. One that cannot be decoded here is described as far as its record can be
+ * read, with `unsupported` set. */
 DCF_MUST_CHECK int dcf_tensor_at(const dcf_model *model, uint32_t index, dcf_tensor *tensor);
 
-/* Bytes of workspace that dcf_prepare needs for `tensor`; 0 where it needs none. With DCF_HOST
- * they include lookup tables, which it does without where it is given less. */
-size_t dcf_workspace_bytes(const dcf_tensor *tensor);
+/* Bytes of workspace that make dcf_prepare build all its tables; 0 where there are none. It does
+ * with less, down to DCF_WORKSPACE_LEAST(table_count, longest_table). */
+dcf_size dcf_workspace_bytes(const dcf_tensor *tensor);
 
 /* Check offsets and classes of the blocks and build the tables in `workspace`, of any
  * alignment. DCF_ERR_SPACE where it is too small. */
-DCF_MUST_CHECK int dcf_prepare(dcf_tensor *tensor, void *workspace, size_t bytes);
+DCF_MUST_CHECK int dcf_prepare(dcf_tensor *tensor, void *workspace, dcf_size bytes);
 
 /* Decode all numbers in stored order, little-endian: elements * width bytes at `out`. The CRC
  * is not checked: compare dcf_crc of them with `crc`. */
-DCF_MUST_CHECK int dcf_decode(const dcf_tensor *tensor, uint8_t *out, size_t bytes);
+DCF_MUST_CHECK int dcf_decode(const dcf_tensor *tensor, void *out, dcf_size bytes);
 
-/* Decode stored rows row0 to row0 + count - 1: count * columns * width bytes at `out`. The blocks
- * that hold them are decoded to their ends; a cursor stops where its caller does. */
-DCF_MUST_CHECK int dcf_rows(const dcf_tensor *tensor, size_t row0, size_t count, uint8_t *out,
-                            size_t bytes);
+/* Decode stored rows row0 to row0 + count - 1: count * columns * width bytes at `out`. Rows before
+ * them in their block are decoded and dropped; what follows them is not read. */
+DCF_MUST_CHECK int dcf_rows(const dcf_tensor *tensor, dcf_size row0, dcf_size count, void *out,
+                            dcf_size bytes);
 
-/* Place a cursor before row `row0`; the rows of its block before it are decoded and dropped. */
-DCF_MUST_CHECK int dcf_cursor_init(dcf_cursor *cursor, const dcf_tensor *tensor, size_t row0);
+/* Place a cursor before row `row0`. */
+DCF_MUST_CHECK int dcf_cursor_init(dcf_cursor *cursor, const dcf_tensor *tensor, dcf_size row0);
 
-/* Decode as many of the next numbers as `bytes` holds; `got` of them, 0 at the tensor's end. */
-DCF_MUST_CHECK int dcf_cursor_next(dcf_cursor *cursor, uint8_t *out, size_t bytes, size_t *got);
+/* Decode the next `count` elements, or as many as there are: count * width bytes of room at
+ * `out`. `got` of them; 0 at the tensor's end. */
+DCF_MUST_CHECK int dcf_cursor_next(dcf_cursor *cursor, void *out, dcf_size count, dcf_size *got);
 
-/* DCF.md, "Full check". Tensors that cannot be decoded here are passed over. `workspace` holds
- * what dcf_prepare needs, and what is left of it serves as buffer. `failing` is the index of
+/* Decode and drop the rest of the block that a cursor stands in: what is wrong with it is known
+ * then. */
+DCF_MUST_CHECK int dcf_cursor_finish(dcf_cursor *cursor);
+
+#if DCF_WITH_CHECK
+/* DCF.md, "Full check". Tensors that cannot be decoded here are passed over. In `workspace` stand
+ * a tensor, its tables and a buffer, which what is left makes larger. `failing` is the index of
  * the tensor with the fault, DCF_NO_TENSOR where it is that of a section. */
-DCF_MUST_CHECK int dcf_check(const dcf_model *model, void *workspace, size_t bytes,
+DCF_MUST_CHECK int dcf_check(const dcf_model *model, void *workspace, dcf_size bytes,
                              uint32_t *failing);
 
 /* Bytes of workspace for dcf_check: the most that a tensor of the model needs. */
-size_t dcf_check_bytes(const dcf_model *model);
+dcf_size dcf_check_bytes(const dcf_model *model);
+#endif
 
+#if DCF_WITH_INFO
+DCF_MUST_CHECK int dcf_info_of(const dcf_tensor *tensor, dcf_info *info);
+#endif
+
+#if DCF_WITH_FLOAT
+/* What `count` decoded numbers mean, from stored element `first` on, in binary32. */
+DCF_MUST_CHECK int dcf_floats(const dcf_tensor *tensor, dcf_size first, dcf_size count,
+                              const void *numbers, float *out);
+#endif
+
+#if DCF_WITH_NAMES
 /* Find a tensor by its name, in NAMES where it is stored, else in HASHES (where the first with
  * the same hash is found). DCF_ERR_ARGUMENT if there is none. */
-DCF_MUST_CHECK int dcf_find(const dcf_model *model, const char *name, size_t bytes,
+DCF_MUST_CHECK int dcf_find(const dcf_model *model, const char *name, dcf_size bytes,
                             uint32_t *index);
 
 /* Give the name of a tensor, not terminated. DCF_ERR_ARGUMENT where names are not in the file,
  * DCF_ERR_UNSUPPORTED where they are compressed. */
-DCF_MUST_CHECK int dcf_name(const dcf_model *model, uint32_t index, const uint8_t **name,
+DCF_MUST_CHECK int dcf_name(const dcf_model *model, uint32_t index, dcf_at *name,
                             uint16_t *bytes);
+#endif
 
+#if DCF_WITH_LAYERS
 /* Read layer `index` of FIXED in place. DCF_ERR_ARGUMENT behind the last. */
 DCF_MUST_CHECK int dcf_layer_at(const dcf_model *model, uint32_t index, dcf_layer *layer);
+#endif
 
-/* CRC-32 of the registry over `size` more bytes; begin with crc 0. */
-uint32_t dcf_crc(uint32_t crc, const uint8_t *data, size_t size);
+/* CRC-32 of the registry over `size` more bytes in memory; begin with crc 0. */
+uint32_t dcf_crc(uint32_t crc, const uint8_t *data, dcf_size size);
+
+/* What a status means, in English. */
+#if DCF_WITH_STRERROR
+const char *dcf_strerror(int status);
+#else
+#define dcf_strerror(status) ((void)(status), "")
+#endif
 
 #ifdef __cplusplus
 }

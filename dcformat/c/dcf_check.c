@@ -1,124 +1,108 @@
 /* The full check. Spec: spec/DCF.md, "Full check". Sister: dcformat/decode.py. */
 #include "dcf_internal.h"
 
-enum { SMALL = 64 };
+#if DCF_WITH_CHECK
 
-static int sections_crc(const dcf_model *model)
-{
-    const uint8_t *entry = model->data + dcf_u16(model->data + 12);
-    uint32_t count = dcf_u16(model->data + 14);
-    for (; count > 0; count--) {
-        const uint8_t *bytes = model->data + dcf_u64(entry + 8);
-        if (dcf_crc(0, bytes, (size_t)dcf_u64(entry + 16)) != dcf_u32(entry + 4)) {
-            return DCF_ERR_CHECKSUM;
-        }
-        entry += 32;
-    }
-    return DCF_OK;
-}
-
-static int padding_check(const dcf_tensor *t)
-{
-    size_t i;
-    for (i = 1; i <= t->padding; i++) {
-        if (*(t->payload - i) != 0) {
-            return DCF_ERR_PADDING;
-        }
-    }
-    return DCF_OK;
-}
-
-/* Decode piece by piece through `buffer`. */
-static int numbers_crc(const dcf_tensor *t, uint8_t *buffer, size_t bytes, uint32_t *crc)
-{
+/* What stands at the begin of the workspace, aligned; tables and buffer follow. */
+typedef struct checker {
+    dcf_tensor tensor;
     dcf_cursor cursor;
-    size_t got = 0;
-    int err;
-    *crc = 0;
-    if (bytes >= t->elements * t->width) {
-        err = dcf_decode(t, buffer, bytes);
-        if (err == DCF_OK) {
-            *crc = dcf_crc(0, buffer, t->elements * t->width);
-        }
-        return err;
-    }
-    err = dcf_cursor_init(&cursor, t, 0);
-    if (err != DCF_OK) {
-        return err;
-    }
+    dcf_mark mark;
+} checker;
+
+enum { ALIGN = sizeof(void *), BUFFER = 64 };
+
+/* Decode piece by piece through `buffer` of `bytes` bytes. */
+static int numbers_check(checker *w, uint8_t *buffer, dcf_size bytes)
+{
+    const uint32_t width = w->tensor.width;
+    const dcf_size room = dcf_divide(bytes, width);
+    uint32_t crc = 0;
+    dcf_size got;
+    int err = dcf_cursor_init(&w->cursor, &w->tensor, 0);
     do {
-        err = dcf_cursor_next(&cursor, buffer, bytes, &got);
+        if (err == DCF_OK) {
+            err = dcf_cursor_next(&w->cursor, buffer, room, &got);
+        }
         if (err != DCF_OK) {
             return err;
         }
-        *crc = dcf_crc(*crc, buffer, got * t->width);
+        crc = dcf_crc(crc, buffer, got * width);
     } while (got > 0);
+    return crc == w->tensor.crc ? DCF_OK : DCF_ERR_CHECKSUM;
+}
+
+static int tensor_check(checker *w, uint8_t *memory, dcf_size bytes)
+{
+    dcf_size used;
+    int err;
+    if (w->tensor.unsupported) {
+        return DCF_OK;
+    }
+    if (bytes < BUFFER) {
+        return DCF_ERR_SPACE;
+    }
+    err = dcf_prepare(&w->tensor, memory, bytes - BUFFER);
+    used = dcf_workspace_bytes(&w->tensor);
+    used = used < bytes - BUFFER ? used : bytes - BUFFER;
+    return err == DCF_OK ? numbers_check(w, memory + used, bytes - used) : err;
+}
+
+/* All records: in pass 0 the padding before their payloads, in pass 1 their numbers. */
+static int records_check(const dcf_model *m, checker *w, dcf_size bytes, uint32_t *failing)
+{
+    const dcf_at payload = m->start[DCF_SLOT(DCF_SECTION_PAYLOAD)];
+    uint32_t pass;
+    int err = DCF_OK;
+    for (pass = 0; pass < 2; pass++) {
+        *failing = 0;
+        w->mark = dcf_mark_before(m, failing);
+        for (; *failing < m->tensors; ++*failing) {
+            const dcf_at end = payload + w->mark.payload;
+            err = dcf_record_read(m, *failing, &w->mark, &w->tensor);
+            if (err == DCF_OK && !w->tensor.tied) {
+                if (pass != 0) {
+                    err = tensor_check(w, (uint8_t *)(w + 1), bytes);
+                } else if (!dcf_zeros(m, end, (dcf_size)(w->tensor.payload - end))) {
+                    err = DCF_ERR_PADDING;
+                }
+            }
+            if (err != DCF_OK) {
+                return err;
+            }
+        }
+    }
+    *failing = DCF_NO_TENSOR;
     return DCF_OK;
 }
 
-static int numbers_check(dcf_tensor *t, void *workspace, size_t bytes)
+int dcf_check(const dcf_model *m, void *workspace, dcf_size bytes, uint32_t *failing)
 {
-    uint8_t small[SMALL];
-    uint8_t *buffer = (uint8_t *)workspace;
-    size_t used = dcf_workspace_bytes(t);
-    uint32_t crc;
-    int err = dcf_prepare(t, workspace, bytes);
-    if (err != DCF_OK) {
-        return err;
-    }
-    used = used < bytes ? used : bytes;
-    if (bytes - used >= SMALL) {
-        err = numbers_crc(t, buffer + used, bytes - used, &crc);
-    } else {
-        err = numbers_crc(t, small, SMALL, &crc);
-    }
-    if (err == DCF_OK && crc != t->crc) {
-        err = DCF_ERR_CHECKSUM;
-    }
-    return err;
-}
-
-int dcf_check(const dcf_model *model, void *workspace, size_t bytes, uint32_t *failing)
-{
-    int pass;
-    int err = sections_crc(model);
+    const uint32_t spare = (uint32_t)(0U - (uintptr_t)workspace) & (ALIGN - 1U);
+    checker *w = (checker *)(void *)((uint8_t *)workspace + spare);
+    int err = dcf_sections_crc(m, 1, failing);
     *failing = DCF_NO_TENSOR;
-    for (pass = 0; err == DCF_OK && pass < 2; pass++) {
-        dcf_mark mark = {4, 0};
-        uint32_t i;
-        for (i = 0; err == DCF_OK && i < model->tensors; i++) {
-            dcf_tensor t;
-            uint32_t tied;
-            *failing = i;
-            err = dcf_record_read(model, i, &mark, &t, &tied);
-            if (err != DCF_OK || tied != DCF_NO_TENSOR) {
-                continue;
-            }
-            if (pass == 0) {
-                err = padding_check(&t);
-            } else if (!t.unsupported && t.coder != DCF_CODER_ZSTD) {
-                err = numbers_check(&t, workspace, bytes);
-            }
+    if (err == DCF_OK) {
+        err = DCF_ERR_SPACE;
+        if (bytes >= sizeof *w + ALIGN) {
+            err = records_check(m, w, bytes - (dcf_size)sizeof *w - ALIGN, failing);
         }
     }
-    if (err == DCF_OK) {
-        *failing = DCF_NO_TENSOR;
-    }
-    return err;
+    return DCF_RESULT(m, err);
 }
 
-size_t dcf_check_bytes(const dcf_model *model)
+dcf_size dcf_check_bytes(const dcf_model *m)
 {
-    dcf_mark mark = {4, 0};
-    size_t most = 0;
-    uint32_t i;
-    for (i = 0; i < model->tensors; i++) {
-        dcf_tensor t;
-        uint32_t tied;
-        if (dcf_record_read(model, i, &mark, &t, &tied) == DCF_OK && tied == DCF_NO_TENSOR) {
-            const size_t bytes = dcf_workspace_bytes(&t);
+    dcf_size most = 0;
+    dcf_tensor t;
+    uint32_t i = 0;
+    dcf_mark mark = dcf_mark_before(m, &i);
+    for (; i < m->tensors; i++) {
+        if (dcf_record_read(m, i, &mark, &t) == DCF_OK && !t.tied) {
+            const dcf_size bytes = dcf_workspace_bytes(&t);
             most = bytes > most ? bytes : most;
         }
     }
-    return most;
+    return most + (dcf_size)sizeof(checker) + ALIGN + BUFFER;
 }
+#endif

@@ -2,289 +2,263 @@
  * Sister: dcformat/encodings/coder_huffman.py. */
 #include "dcf_internal.h"
 
-#ifndef DCF_NO_HUFFMAN
+#if DCF_WITH_HUFFMAN
 
-enum { NOT_IN_USE = 0xFF, WHOLE = 1 << DCF_MAX_CODE_BITS };
+enum { WHOLE = 1 << DCF_MAX_CODE_BITS, HEADER_BITS = 24 };
 
-/* DCF_WORKSPACE_BYTES counts with this size. */
-typedef char dcf_code_has_its_size[sizeof(dcf_code) == DCF_CODE_HEADER ? 1 : -1];
+/* ---- tables ---- */
 
-/* Code lengths of an entry, one symbol after the other. */
+/* Code lengths while they are read; bits count from the entry's begin. Of a byte, NIBBLES begins
+ * at the low half, DELTA at the top. */
 typedef struct lengths {
-    const uint8_t *data; /* behind the entry's header */
-    size_t size;
-    size_t bit; /* the next one; of a byte, NIBBLES begins at the low half, DELTA at the top */
-    uint32_t kind;
+    uint32_t bit; /* the next one */
+    uint32_t bits;
     uint32_t last;
 } lengths;
 
-static int delta_bit(lengths *l, uint32_t *bit)
-{
-    if (l->bit >> 3 >= l->size) {
-        return DCF_ERR_TRUNCATED;
-    }
-    *bit = ((uint32_t)l->data[l->bit >> 3] >> (7U - (l->bit & 7U))) & 1U;
-    l->bit++;
-    return DCF_OK;
-}
-
-/* Exp-Golomb: z zero bits, then the z + 1 bits of value + 1. */
-static int delta_value(lengths *l, uint32_t *value)
+/* Exp-Golomb: z zero bits, then the z + 1 bits of value + 1. The length is 0 of a symbol that is
+ * not in use. */
+static int delta_length(const dcf_model *m, dcf_at entry, lengths *l, uint32_t *length)
 {
     uint32_t zeros = 0;
-    uint32_t bit;
-    uint32_t bits = 1;
-    int err = delta_bit(l, &bit);
-    while (err == DCF_OK && bit == 0) {
-        zeros++;
-        if (zeros > 4) {
+    uint32_t value = 0;
+    do {
+        if (l->bit >= l->bits) {
+            return DCF_ERR_TRUNCATED;
+        }
+        value = value << 1 |
+                ((uint32_t)DCF_BYTE(m, entry + (l->bit >> 3)) >> (7U - (l->bit & 7U)) & 1U);
+        l->bit++;
+        if (value == 0 && ++zeros > 4) {
             return DCF_ERR_CODE;
         }
-        err = delta_bit(l, &bit);
-    }
-    for (; err == DCF_OK && zeros > 0; zeros--) {
-        err = delta_bit(l, &bit);
-        bits = (bits << 1) | bit;
-    }
-    *value = bits - 1U;
-    return err;
-}
-
-static int delta_length(lengths *l, uint32_t *length)
-{
-    uint32_t value;
-    const int err = delta_value(l, &value);
-    if (err != DCF_OK) {
-        return err;
-    }
-    if (value == 1) {
-        *length = NOT_IN_USE;
+    } while (value >> zeros == 0);
+    *length = 0;
+    if (value == 2) {
         return DCF_OK;
     }
     /* below 1 wraps to a large number */
-    l->last += (value & 1U) ? 0U - (value - 1U) / 2U : value / 2U;
+    l->last += (value & 1U) ? value >> 1 : 1U - (value >> 1);
     *length = l->last;
     return l->last - 1U < DCF_MAX_CODE_BITS ? DCF_OK : DCF_ERR_CODE;
 }
 
-static int nibble_length(lengths *l, uint32_t *length)
+static int nibble_length(const dcf_model *m, dcf_at entry, lengths *l, uint32_t *length)
 {
-    if (l->bit >> 3 >= l->size) {
+    if (l->bit >= l->bits) {
         return DCF_ERR_TRUNCATED;
     }
-    *length = ((uint32_t)l->data[l->bit >> 3] >> (l->bit & 7U)) & 15U;
+    *length = (uint32_t)DCF_BYTE(m, entry + (l->bit >> 3)) >> (l->bit & 7U) & 15U;
     l->bit += 4;
-    if (*length == 0) {
-        *length = NOT_IN_USE;
-        return DCF_OK;
-    }
     return *length <= DCF_MAX_CODE_BITS ? DCF_OK : DCF_ERR_CODE;
 }
 
-static int next_length(lengths *l, uint32_t *length)
+/* What stands before the lengths. */
+static int lengths_begin(const dcf_model *m, dcf_at entry, dcf_at end, lengths *l)
 {
-    if (l->kind == DCF_TABLE_HUFFMAN_NIBBLES) {
-        return nibble_length(l, length);
-    }
-    if (l->kind == DCF_TABLE_HUFFMAN_DELTA) {
-        return delta_length(l, length);
-    }
-    *length = l->last;
-    return DCF_OK;
-}
-
-/* Read the header of an entry, which has at least three bytes. */
-static int lengths_begin(lengths *l, const uint8_t *entry, size_t bytes)
-{
-    const uint32_t count = entry[2] + 1U;
-    l->kind = entry[0];
-    l->data = entry + 3;
-    l->size = bytes - 3;
-    l->bit = 0;
+    const uint32_t kind = DCF_BYTE(m, entry);
+    uint32_t count;
+    l->bits = (uint32_t)(end - entry) * 8U;
+    l->bit = HEADER_BITS;
     l->last = 0;
-    if (l->kind == DCF_TABLE_HUFFMAN_FLAT) {
+    if (l->bits < HEADER_BITS) {
+        return DCF_ERR_TRUNCATED;
+    }
+    count = DCF_BYTE(m, entry + 2) + 1U;
+    if (DCF_BYTE(m, entry + 1) + count > DCF_MAX_SYMBOLS) {
+        return DCF_ERR_STRUCTURE;
+    }
+    if (kind == DCF_TABLE_HUFFMAN_FLAT) {
         l->last = dcf_packed_bits(count);
         return ((uint32_t)1 << l->last) == count ? DCF_OK : DCF_ERR_CODE;
     }
-    if (l->kind == DCF_TABLE_HUFFMAN_DELTA) {
-        if (l->size < 1) {
+    if (kind == DCF_TABLE_HUFFMAN_DELTA) {
+        if (l->bits == HEADER_BITS) {
             return DCF_ERR_TRUNCATED;
         }
-        l->last = entry[3];
-        l->data++;
-        l->size--;
+        l->bit += 8;
+        l->last = DCF_BYTE(m, entry + 3);
         return l->last - 1U < DCF_MAX_CODE_BITS ? DCF_OK : DCF_ERR_CODE;
     }
     return DCF_OK;
 }
 
 /* What stands behind the lengths: zero bits up to a byte, and nothing else. */
-static int lengths_end(const lengths *l)
+static int lengths_end(const dcf_model *m, dcf_at entry, const lengths *l)
 {
-    const uint32_t used = (uint32_t)(l->bit & 7U);
+    const uint32_t used = l->bit & 7U;
     if (used != 0) {
-        const uint32_t byte = l->data[l->bit >> 3];
-        const uint32_t spare = l->kind == DCF_TABLE_HUFFMAN_DELTA ? byte << used : byte >> used;
-        if ((spare & 0xFFU) != 0) {
+        const uint32_t byte = DCF_BYTE(m, entry + (l->bit >> 3));
+        const int delta = DCF_BYTE(m, entry) == DCF_TABLE_HUFFMAN_DELTA;
+        if (((delta ? byte << used : byte >> used) & 0xFFU) != 0) {
             return DCF_ERR_PADDING;
         }
     }
-    return (l->bit + 7U) >> 3 == l->size ? DCF_OK : DCF_ERR_STRUCTURE;
+    return ((l->bit + 7U) & ~7U) == l->bits ? DCF_OK : DCF_ERR_STRUCTURE;
 }
 
-int dcf_huffman_entry_check(const uint8_t *entry, size_t bytes)
+DCF_LOCAL int dcf_huffman_lengths(const dcf_model *m, dcf_at entry, dcf_at end, uint16_t *counter,
+                                  uint8_t *ranks, const dcf_tensor *map)
 {
     lengths l;
-    uint32_t sum = 0;
-    uint32_t i;
-    int err;
-    if (bytes < 3) {
-        return DCF_ERR_TRUNCATED;
-    }
-    if (entry[1] + entry[2] + 1U > DCF_MAX_SYMBOLS) {
-        return DCF_ERR_STRUCTURE;
-    }
-    err = lengths_begin(&l, entry, bytes);
-    for (i = 0; err == DCF_OK && i <= entry[2]; i++) {
-        uint32_t length;
-        err = next_length(&l, &length);
-        if (err == DCF_OK && length != NOT_IN_USE) {
-            sum += (uint32_t)WHOLE >> length;
-        }
-    }
-    if (err == DCF_OK) {
-        err = lengths_end(&l);
-    }
-    if (err == DCF_OK && sum != WHOLE) {
-        err = DCF_ERR_CODE;
-    }
-    return err;
-}
-
-/* Count the symbols of each length. The entry was checked: an error only ends the loop. */
-static void count_lengths(const uint8_t *entry, size_t bytes, uint16_t *count)
-{
-    lengths l;
-    uint32_t i;
-    int err = lengths_begin(&l, entry, bytes);
-    for (i = 0; i <= DCF_MAX_CODE_BITS; i++) {
-        count[i] = 0;
-    }
-    for (i = 0; err == DCF_OK && i <= entry[2]; i++) {
-        uint32_t length;
-        err = next_length(&l, &length);
-        if (err == DCF_OK && length != NOT_IN_USE) {
-            count[length]++;
-        }
-    }
-}
-
-void dcf_huffman_build(dcf_code *code, const uint8_t *entry, size_t bytes)
-{
-    uint16_t next[DCF_MAX_CODE_BITS + 1];
-    uint8_t *ranks = (uint8_t *)(code + 1);
-    lengths l;
-    uint32_t first = 0;
-    uint32_t rank = 0;
-    uint32_t i;
-    int err;
-    count_lengths(entry, bytes, next);
-    code->shortest = DCF_MAX_CODE_BITS + 1;
-    code->spare = 0;
-    for (i = 0; i <= DCF_MAX_CODE_BITS; i++) {
-        const uint32_t count = next[i];
-        if (count != 0 && code->shortest > i) {
-            code->shortest = (uint16_t)i;
-        }
-        code->limit[i] = (uint16_t)((first + count) << (DCF_MAX_CODE_BITS - i));
-        code->shift[i] = (uint16_t)(rank - first);
-        next[i] = (uint16_t)rank;
-        rank += count;
-        first = (first + count) << 1;
-    }
-    err = lengths_begin(&l, entry, bytes);
-    for (i = 0; err == DCF_OK && i <= entry[2]; i++) {
-        uint32_t length;
-        err = next_length(&l, &length);
-        if (err == DCF_OK && length != NOT_IN_USE) {
-            ranks[next[length]++] = (uint8_t)(entry[1] + i);
-        }
-    }
-}
-
-/* One table index of a record. */
-static int table_field(dcf_tensor *t, uint32_t index, uint32_t stream)
-{
-    const uint8_t *entry;
-    const int err = dcf_table_named(t->model, index, 0, &entry);
+    uint32_t symbol;
+    uint32_t count;
+    int err = lengths_begin(m, entry, end, &l);
     if (err != DCF_OK) {
         return err;
     }
-    if (entry[1] + (uint32_t)entry[2] >= dcf_stream_alphabet(t, stream)) {
-        return DCF_ERR_STRUCTURE;
-    }
-    if (entry[2] + 1U > t->longest_table) {
-        t->longest_table = (uint16_t)(entry[2] + 1U);
-    }
-    return DCF_OK;
-}
-
-int dcf_huffman_fields(dcf_record *record)
-{
-    dcf_tensor *t = record->tensor;
-    const uint32_t streams = dcf_streams(t);
-    const uint8_t *field;
-    uint32_t i;
-    t->table_ids = record->fields.data;
-    t->table_count = (uint16_t)(streams * t->classes);
-    for (i = 0; i < t->table_count; i++) {
-        int err;
-        field = dcf_take(&record->fields, 2);
-        if (!field) {
-            return DCF_ERR_TRUNCATED;
+    symbol = DCF_BYTE(m, entry + 1);
+    for (count = DCF_BYTE(m, entry + 2) + 1U; count > 0; count--) {
+        const uint32_t kind = DCF_BYTE(m, entry);
+        uint32_t length = l.last;
+        uint32_t at;
+        if (kind == DCF_TABLE_HUFFMAN_NIBBLES) {
+            err = nibble_length(m, entry, &l, &length);
+        } else if (kind == DCF_TABLE_HUFFMAN_DELTA) {
+            err = delta_length(m, entry, &l, &length);
         }
-        err = table_field(t, dcf_u16(field), i % streams);
         if (err != DCF_OK) {
             return err;
         }
-    }
-    if (t->table_count & 1U) {
-        field = dcf_take(&record->fields, 2);
-        if (!field) {
-            return DCF_ERR_TRUNCATED;
+        if (length != 0 || kind == DCF_TABLE_HUFFMAN_FLAT) {
+            at = counter[length]++;
+            if (map) {
+                dcf_number(map, symbol, ranks + at);
+            } else if (ranks) {
+                ranks[at] = (uint8_t)symbol;
+            }
         }
-        return dcf_u16(field) == 0 ? DCF_OK : DCF_ERR_PADDING;
+        symbol++;
     }
-    return DCF_OK;
+    return lengths_end(m, entry, &l);
 }
 
-int dcf_huffman_symbol(dcf_cursor *cursor, uint32_t stream, uint32_t *symbol)
+DCF_LOCAL int dcf_huffman_check(const dcf_model *m, dcf_at entry, dcf_at end)
 {
-    const uint8_t *at = cursor->codes + stream * cursor->tensor->code_bytes;
-    const dcf_code *code = (const dcf_code *)(const void *)at;
-    dcf_bits *b = &cursor->bits;
-    uint32_t prefix;
-    uint32_t length = code->shortest;
-    if (b->have < DCF_MAX_CODE_BITS) {
-        while (b->have <= 24 && b->pos < b->size) {
-            b->acc |= (uint32_t)b->data[b->pos++] << (24U - b->have);
-            b->have += 8;
-        }
+    uint16_t counter[DCF_MAX_CODE_BITS + 1];
+    uint32_t sum = 0;
+    uint32_t i;
+    int err;
+    dcf_clear(counter, sizeof counter);
+    err = dcf_huffman_lengths(m, entry, end, counter, NULL, NULL);
+    for (i = 0; i <= DCF_MAX_CODE_BITS; i++) {
+        sum += (uint32_t)counter[i] << (DCF_MAX_CODE_BITS - i);
     }
-    /* past the block's end the prefix is filled with zeros: a code that needs them is longer
-     * than what is left */
-    prefix = b->acc >> (32 - DCF_MAX_CODE_BITS);
-    while (prefix >= code->limit[length]) {
+    return err == DCF_OK && sum != WHOLE ? DCF_ERR_CODE : err;
+}
+
+/* ---- codes ---- */
+
+DCF_LOCAL uint32_t dcf_huffman_search(const uint16_t *fast, uint32_t fast_bits, uint32_t prefix)
+{
+    const dcf_code *code = (const dcf_code *)(const void *)fast - 1;
+    const uint8_t *ranks = (const uint8_t *)(fast + ((size_t)1 << fast_bits));
+    uint32_t length = 1;
+    while (prefix >= code->limit[length - 1U]) {
         length++;
     }
-    if (length > b->have) {
-        return DCF_ERR_TRUNCATED;
+    prefix = (prefix >> (DCF_MAX_CODE_BITS - length)) + code->shift[length - 1U];
+    return length | (uint32_t)ranks[prefix & 0xFFFFU] << 8;
+}
+
+/* Turn counts of lengths into where the ranks of each begin. */
+static void limits(dcf_code *code, uint16_t *counter)
+{
+    uint32_t first = 0;
+    uint32_t rank = 0;
+    uint32_t i;
+    for (i = 1; i <= DCF_MAX_CODE_BITS; i++) {
+        const uint32_t count = counter[i];
+        code->limit[i - 1U] = (uint16_t)((first + count) << (DCF_MAX_CODE_BITS - i));
+        code->shift[i - 1U] = (uint16_t)(rank - first);
+        counter[i] = (uint16_t)rank;
+        rank += count;
+        first = (first + count) << 1;
     }
-    *symbol = dcf_ranks(code)[((prefix >> (DCF_MAX_CODE_BITS - length)) + code->shift[length]) &
-                              0xFFFFU];
-    b->acc <<= length;
-    b->have -= length;
-    return DCF_OK;
+}
+
+static void build(const dcf_tensor *t, uint32_t index, uint8_t *memory)
+{
+    dcf_code *code = (dcf_code *)(void *)memory;
+    uint16_t *fast = (uint16_t *)(void *)(code + 1);
+    uint8_t *ranks = (uint8_t *)(fast + ((size_t)1 << t->fast_bits));
+    uint16_t counter[DCF_MAX_CODE_BITS + 1];
+    const dcf_tensor *map = t->mapped && (t->layout != DCF_LAYOUT_GAP || (index & 1U)) ? t : NULL;
+    dcf_at end;
+    const dcf_at entry = dcf_table_entry(t->model, DCF_U16(t->model, t->table_ids + 2 * index), &end);
+    uint32_t one;
+    uint32_t i;
+    dcf_clear(counter, sizeof counter);
+    dcf_huffman_lengths(t->model, entry, end, counter, NULL, NULL);
+    one = counter[0]; /* a symbol without bits */
+    counter[0] = 0;
+    limits(code, counter);
+    dcf_huffman_lengths(t->model, entry, end, counter, ranks, map);
+    for (i = 0; i >> t->fast_bits == 0; i++) {
+        uint32_t item = (uint32_t)ranks[0] << 8;
+        if (!one) {
+            item = dcf_huffman_search(fast, t->fast_bits, i << (DCF_MAX_CODE_BITS - t->fast_bits));
+            if ((item & DCF_LENGTH) > t->fast_bits) {
+                item = DCF_LONG;
+            }
+        }
+        fast[i] = (uint16_t)item;
+    }
+}
+
+DCF_LOCAL void dcf_huffman_build(dcf_tensor *t, uint8_t *memory)
+{
+    uint32_t i;
+    t->codes = (const uint16_t *)(const void *)(memory + sizeof(dcf_code));
+    for (i = 0; i < t->table_count; i++) {
+        build(t, i, memory);
+        memory += 2U * (size_t)t->code_stride;
+    }
+}
+
+/* ---- fields ---- */
+
+DCF_LOCAL int dcf_huffman_fields(dcf_record *r)
+{
+    dcf_tensor *t = r->tensor;
+    const uint32_t gap = t->layout == DCF_LAYOUT_GAP;
+    const uint32_t streams = t->symbols + gap;
+    uint32_t stream = 0;
+    uint32_t word = 0;
+    uint32_t i;
+    t->table_ids = r->at;
+    t->table_count = (uint8_t)(streams * t->classes);
+    for (i = 0; i < t->table_count; i++) {
+        uint32_t below = t->alphabet;
+        uint32_t last;
+        dcf_at entry;
+        int err = DCF_OK;
+        word >>= 16;
+        if ((i & 1U) == 0) {
+            err = dcf_word(r, &word);
+        }
+        if (err == DCF_OK) {
+            err = dcf_table_named(t->model, word & 0xFFFFU, 0, &entry);
+        }
+        if (err != DCF_OK) {
+            return err;
+        }
+        if (t->layout == DCF_LAYOUT_RUN) {
+            below += 2;
+        }
+        if (stream < gap) {
+            below = t->highest_gap + 1U;
+        }
+        last = DCF_BYTE(t->model, entry + 1) + (uint32_t)DCF_BYTE(t->model, entry + 2);
+        if (last >= below) {
+            return DCF_ERR_STRUCTURE;
+        }
+        if (t->longest_table <= DCF_BYTE(t->model, entry + 2)) {
+            t->longest_table = (uint16_t)(DCF_BYTE(t->model, entry + 2) + 1U);
+        }
+        stream = stream + 1U == streams ? 0 : stream + 1U;
+    }
+    return (i & 1U) && word >> 16 != 0 ? DCF_ERR_PADDING : DCF_OK;
 }
 
 #endif

@@ -22,9 +22,9 @@ uint32_t dcf_crc_byte(uint32_t crc, uint32_t byte)
 }
 #endif
 
-uint32_t dcf_crc(uint32_t crc, const uint8_t *data, size_t size)
+uint32_t dcf_crc(uint32_t crc, const uint8_t *data, dcf_size size)
 {
-    size_t i = 0;
+    dcf_size i = 0;
     crc = ~crc;
 #if DCF_HOST
     i = dcf_host_crc(&crc, data, size);
@@ -34,3 +34,14 @@ uint32_t dcf_crc(uint32_t crc, const uint8_t *data, size_t size)
     }
     return ~crc;
 }
+
+#ifndef dcf_crc_stored
+DCF_LOCAL uint32_t dcf_crc_stored(const dcf_model *model, uint32_t crc, dcf_at at, dcf_size size)
+{
+    for (crc = ~crc; size > 0; size--) {
+        crc = one_byte(crc, DCF_BYTE(model, at));
+        at++;
+    }
+    return ~crc;
+}
+#endif

@@ -2,91 +2,65 @@
  * Sister: dcformat/decode.py. */
 #include "dcf_internal.h"
 
-/* ---- one element ---- */
+#if DCF_WITH_PACKED
+/* Stands for codes where there are none: each prefix is too long to be looked up. */
+static const uint16_t PACKED[3] = {DCF_LONG, DCF_LONG, DCF_LONG};
+#endif
 
-void dcf_number(const dcf_tensor *tensor, uint32_t symbol, uint8_t *out)
+DCF_LOCAL void dcf_number(const dcf_tensor *t, uint32_t symbol, uint8_t *out)
 {
-    const int32_t base = tensor->base;
     uint32_t i;
-    if (!tensor->levels) {
-        *out = (uint8_t)(symbol + (uint32_t)base);
-        return;
-    }
-    for (i = 0; i < tensor->width; i++) {
-        out[i] = tensor->levels[symbol * tensor->width + i];
-    }
-}
-
-int dcf_symbol(dcf_cursor *cursor, uint32_t stream, uint32_t *symbol)
-{
-#ifndef DCF_NO_HUFFMAN
-    if (cursor->tensor->coder == DCF_CODER_HUFFMAN) {
-        return dcf_huffman_symbol(cursor, stream, symbol);
-    }
-#endif
-    return dcf_packed_symbol(cursor, stream, symbol);
-}
-
-int dcf_element(dcf_cursor *cursor, uint32_t first, uint8_t *out)
-{
-    const dcf_tensor *t = cursor->tensor;
-    uint32_t i;
-    for (i = 0; i < t->symbols; i++) {
-        uint32_t symbol;
-        const int err = dcf_symbol(cursor, first + i, &symbol);
-        if (err != DCF_OK) {
-            return err;
+    for (i = 0; i < t->width; i++) {
+        uint32_t number = symbol + t->base;
+#if DCF_WITH_CODEBOOK
+        if (t->levels) {
+            number = DCF_BYTE(t->model, t->levels + (dcf_size)symbol * t->width + i);
         }
-        if (out && t->symbols == 1) {
-            dcf_number(t, symbol, out);
-        } else if (out) {
-            out[i] = (uint8_t)symbol;
-        }
-    }
-    return DCF_OK;
-}
-
-void dcf_fill(const dcf_tensor *tensor, uint8_t *out, size_t count)
-{
-#if DCF_HOST
-    dcf_host_fill(tensor, out, count);
-#else
-    size_t i;
-    if (tensor->symbols == 1) {
-        for (i = 0; i < count; i++) {
-            dcf_number(tensor, tensor->background, out + i * tensor->width);
-        }
-        return;
-    }
-    for (i = 0; i < count * tensor->width; i++) {
-        out[i] = 0;
-    }
 #endif
-}
-
-static int elements(dcf_cursor *cursor, uint8_t *out, size_t count)
-{
-#ifndef DCF_NO_GAP
-    if (cursor->tensor->layout == DCF_LAYOUT_GAP) {
-        return dcf_gap_elements(cursor, out, count);
+        out[i] = (uint8_t)number;
     }
-#endif
-#ifndef DCF_NO_RUN
-    if (cursor->tensor->layout == DCF_LAYOUT_RUN) {
-        return dcf_run_elements(cursor, out, count);
-    }
-#endif
-    return dcf_dense_elements(cursor, out, count);
 }
 
 /* ---- preparing a tensor ---- */
 
-/* Start of block `block`, relative to that of block 0. */
-static size_t block_offset(const dcf_tensor *t, size_t block)
+static uint32_t code_bytes(const dcf_tensor *t, uint32_t fast_bits)
 {
-    const uint8_t *at;
-    uint32_t offset = 0;
-    uint32_t i;
+    return (uint32_t)sizeof(dcf_code) + (2U << fast_bits) + ((t->longest_table + 1U) & ~1U);
+}
+
+/* Bytes of the codes with the longest prefixes that are worth it and fit in `most` bytes. */
+static dcf_size codes_bytes(const dcf_tensor *t, dcf_size most, uint32_t *fast_bits)
+{
+    dcf_size bytes = 0;
+    *fast_bits = 1;
+    if (t->table_count) {
+        *fast_bits = t->table_count > 1 ? 6 : 8;
+        do {
+            --*fast_bits;
+            bytes = t->table_count * code_bytes(t, *fast_bits) + 1U;
+        } while (*fast_bits > 1 && (bytes > most || t->elements >> *fast_bits < 16));
+    }
+    return bytes;
+}
+
+dcf_size dcf_workspace_bytes(const dcf_tensor *t)
+{
+    uint32_t fast_bits;
+    if (t->unsupported) {
+        return 0;
+    }
+#if DCF_HOST
+    return codes_bytes(t, (dcf_size)-1, &fast_bits) + dcf_lookup_bytes(t);
+#else
+    return codes_bytes(t, (dcf_size)-1, &fast_bits);
+#endif
+}
+
+/* Start of block `block`, relative to that of block 0. */
+static dcf_size block_offset(const dcf_tensor *t, dcf_size block)
+{
+    dcf_at at;
+    uint32_t spare;
     if (block == 0) {
         return 0;
     }
@@ -94,25 +68,25 @@ static size_t block_offset(const dcf_tensor *t, size_t block)
         return t->coded_size;
     }
     at = t->offsets + (block - 1U) * t->offset_width;
-    for (i = 0; i < t->offset_width; i++) {
-        offset |= (uint32_t)at[i] << (8 * i);
-    }
-    return offset;
+    spare = 32U - 8U * t->offset_width;
+    return DCF_U32(t->model, at) << spare >> spare; /* in the file even behind the last offset */
 }
 
-static uint32_t class_of(const dcf_tensor *t, size_t block)
+static uint32_t class_of(const dcf_tensor *t, dcf_size block)
 {
-    return ((uint32_t)t->block_class[block >> 2] >> (2U * (uint32_t)(block & 3U))) & 3U;
+    const dcf_at classes = t->coded - ((t->blocks + 3U) >> 2);
+    return (uint32_t)DCF_BYTE(t->model, classes + (block >> 2)) >> (2U * (uint32_t)(block & 3U)) &
+           3U;
 }
 
 /* Steps 2 and 3 of "Decoding a tensor". */
 static int blocks_check(const dcf_tensor *t)
 {
-    size_t before = 0;
-    size_t i;
-    for (i = 1; i < t->blocks; i++) {
-        const size_t offset = block_offset(t, i);
-        if (offset < before || offset > t->coded_size) {
+    dcf_size before = 0;
+    dcf_size i;
+    for (i = 1; i <= t->blocks; i++) {
+        const dcf_size offset = block_offset(t, i);
+        if (offset < before) {
             return DCF_ERR_STRUCTURE;
         }
         before = offset;
@@ -133,237 +107,407 @@ static int blocks_check(const dcf_tensor *t)
     return DCF_OK;
 }
 
-static size_t code_bytes(const dcf_tensor *t)
+int dcf_prepare(dcf_tensor *t, void *workspace, dcf_size bytes)
 {
-    return (sizeof(dcf_code) + t->longest_table + 3U) & ~(size_t)3U;
-}
-
-/* Bytes for the codes, wherever the workspace begins. */
-static size_t codes_bytes(const dcf_tensor *t)
-{
-    return t->table_count ? t->table_count * code_bytes(t) + 3U : 0;
-}
-
-size_t dcf_workspace_bytes(const dcf_tensor *tensor)
-{
-    if (tensor->unsupported) {
-        return 0;
-    }
-#if DCF_HOST
-    return codes_bytes(tensor) + dcf_lookup_bytes(tensor);
-#else
-    return codes_bytes(tensor);
-#endif
-}
-
-static void build_codes(dcf_tensor *t, void *workspace, size_t bytes)
-{
-#ifndef DCF_NO_HUFFMAN
     uint8_t *memory = (uint8_t *)workspace;
-    uint32_t i;
-    memory += (4U - ((uintptr_t)workspace & 3U)) & 3U;
-    t->codes = memory;
-    t->code_bytes = code_bytes(t);
-    for (i = 0; i < t->table_count; i++) {
-        size_t size;
-        const uint8_t *entry = dcf_table_entry(t->model, dcf_u16(t->table_ids + 2 * i), &size);
-        dcf_huffman_build((dcf_code *)(void *)memory, entry, size);
-        memory += t->code_bytes;
-    }
-#if DCF_HOST
-    if (bytes >= dcf_workspace_bytes(t) && dcf_lookup_bytes(t) != 0) {
-        dcf_lookup_build(t, memory);
-    }
-#endif
-#endif
-    (void)t;
-    (void)workspace;
-    (void)bytes;
-}
-
-int dcf_prepare(dcf_tensor *tensor, void *workspace, size_t bytes)
-{
+    uint32_t fast_bits;
     int err;
-    if (tensor->unsupported || tensor->coder == DCF_CODER_ZSTD) {
+    if (t->unsupported) {
         return DCF_ERR_UNSUPPORTED;
     }
-    if (bytes < codes_bytes(tensor)) {
+    if (bytes < codes_bytes(t, bytes, &fast_bits)) {
         return DCF_ERR_SPACE;
     }
-    err = blocks_check(tensor);
+    t->fast_bits = (uint8_t)fast_bits;
+    err = blocks_check(t);
     if (err == DCF_OK) {
-        if (tensor->table_count) {
-            build_codes(tensor, workspace, bytes);
+        t->mapped = t->symbols == 1 && t->width == 1 && t->layout != DCF_LAYOUT_RUN;
+        t->prepared = 1;
+#if DCF_WITH_PACKED
+        t->codes = PACKED;
+        t->code_stride = 1;
+#endif
+#if DCF_WITH_HUFFMAN
+        if (t->table_count) {
+            t->code_stride = (uint16_t)(code_bytes(t, fast_bits) / 2U);
+            memory += (uintptr_t)memory & 1U;
+            dcf_huffman_build(t, memory);
+#if DCF_HOST
+            if (bytes >= dcf_workspace_bytes(t) && dcf_lookup_bytes(t) != 0) {
+                dcf_lookup_build(t, memory + 2U * (size_t)t->code_stride * t->table_count);
+            }
+#endif
         }
-        tensor->prepared = 1;
+#endif
     }
-    return err;
+    return DCF_RESULT(t->model, err);
 }
 
-/* ---- cursors ---- */
+/* ---- blocks ---- */
 
-void dcf_block_enter(dcf_cursor *cursor)
+DCF_LOCAL void dcf_block_enter(dcf_cursor *c)
 {
-    const dcf_tensor *t = cursor->tensor;
-    const size_t block = cursor->block;
-    const size_t start = block_offset(t, block);
-    size_t rows = t->rows;
-    uint32_t table = 0;
-    if (t->block_rows) {
-        rows -= block * t->block_rows;
-        rows = rows < t->block_rows ? rows : t->block_rows;
-    }
+    const dcf_tensor *t = c->tensor;
+    const dcf_size block = c->block++;
+    const dcf_size start = block_offset(t, block);
+    const dcf_size rows = t->rows - block * t->block_rows;
+    c->data = t->coded + start;
+    c->size = block_offset(t, block + 1U) - start;
+    c->bit = 0;
+    c->run = 0;
+    c->digit = 0;
+    c->stored = 0;
+    c->table = 0;
     if (t->classes > 1) {
-        table = class_of(t, block) * dcf_streams(t);
+        c->table = (uint16_t)(class_of(t, block) * dcf_streams(t));
     }
-    cursor->codes = t->codes ? t->codes + table * t->code_bytes : NULL;
-    cursor->lookup_table = table;
-    cursor->bits.data = t->coded + start;
-    cursor->bits.size = block_offset(t, block + 1U) - start;
-    cursor->bits.pos = 0;
-    cursor->bits.acc = 0;
-    cursor->bits.have = 0;
-    cursor->left = rows * t->columns;
-    cursor->run = 0;
-    cursor->digit = 0;
-    cursor->stored = 0;
-    cursor->block++;
+    c->left = (rows < t->block_rows ? rows : t->block_rows) * t->columns;
 }
 
 /* "After the last symbol of a block: a whole unused byte, STRUCTURE; spare bits that are not
  * zero, PADDING." */
-static int block_end(const dcf_bits *b)
+static int block_end(const dcf_cursor *c)
 {
-    if (b->pos < b->size || b->have >= 8) {
+    const uint32_t used = c->bit & 7U;
+    if ((c->bit + 7U) >> 3 != c->size) {
         return DCF_ERR_STRUCTURE;
     }
-    return b->acc != 0 ? DCF_ERR_PADDING : DCF_OK;
-}
-
-/* Move over elements of a packed dense tensor: each takes the same bits. */
-static void packed_seek(dcf_cursor *cursor, size_t skip)
-{
-    const dcf_tensor *t = cursor->tensor;
-    const uint64_t bit = (uint64_t)skip * t->symbols * t->symbol_bits;
-    dcf_bits *b = &cursor->bits;
-    const uint32_t part = (uint32_t)(bit & 7U);
-    cursor->left -= skip;
-    b->pos = bit >> 3 < b->size ? (size_t)(bit >> 3) : b->size;
-    if (part != 0 && b->pos < b->size) {
-        b->acc = (uint32_t)b->data[b->pos++] >> part;
-        b->have = 8U - part;
-    }
-}
-
-int dcf_cursor_init(dcf_cursor *cursor, const dcf_tensor *tensor, size_t row0)
-{
-    size_t skip;
-    if (!tensor->prepared || row0 > tensor->rows) {
-        return DCF_ERR_ARGUMENT;
-    }
-    cursor->tensor = tensor;
-    cursor->block = tensor->blocks;
-    cursor->left = 0;
-    if (row0 == tensor->rows || tensor->elements == 0) {
-        return DCF_OK;
-    }
-    cursor->block = tensor->block_rows ? row0 / tensor->block_rows : 0;
-    skip = (row0 - cursor->block * tensor->block_rows) * tensor->columns;
-    if (DCF_HOST && skip == 0) {
-        return DCF_OK; /* dcf_cursor_next enters the block, or decodes several */
-    }
-    dcf_block_enter(cursor);
-    if (tensor->layout == DCF_LAYOUT_DENSE && tensor->coder == DCF_CODER_PACKED) {
-        packed_seek(cursor, skip);
-        return DCF_OK;
-    }
-    return elements(cursor, NULL, skip);
-}
-
-int dcf_cursor_next(dcf_cursor *cursor, uint8_t *out, size_t bytes, size_t *got)
-{
-    const dcf_tensor *t = cursor->tensor;
-    const size_t room = bytes / t->width;
-#if DCF_HOST
-    int plain = 0; /* until the end, once anything was wrong: no block is tried more than twice */
-#endif
-    *got = 0;
-    while (*got < room) {
-        size_t count = room - *got;
-        int err;
-        if (cursor->left == 0) {
-            if (cursor->block == t->blocks) {
-                break;
-            }
-#if DCF_HOST
-            if (!plain) {
-                count = dcf_host_blocks(cursor, out + *got * t->width, count);
-                *got += count;
-                plain = count == 0;
-                continue;
-            }
-#endif
-            dcf_block_enter(cursor);
+    if (used != 0) {
+        const uint32_t byte = DCF_BYTE(c->tensor->model, c->data + (c->bit >> 3));
+        const uint32_t spare = c->tensor->coder == DCF_CODER_PACKED ? byte >> used : byte << used;
+        if (spare & 0xFFU) {
+            return DCF_ERR_PADDING;
         }
-        count = count < cursor->left ? count : cursor->left;
-        err = elements(cursor, out + *got * t->width, count);
-        if (err == DCF_OK && cursor->left == 0) {
-            err = block_end(&cursor->bits);
-        }
-        if (err != DCF_OK) {
-            return err;
-        }
-        *got += count;
     }
     return DCF_OK;
 }
 
-/* ---- whole tensors and rows ---- */
+/* ---- elements ---- */
 
-int dcf_decode(const dcf_tensor *tensor, uint8_t *out, size_t bytes)
+/* Write `count` background elements, `step` bytes apart. */
+static uint8_t *fill(const dcf_tensor *t, uint8_t *out, dcf_size count, uint32_t step)
 {
-    dcf_cursor cursor;
-    size_t got;
-    int err;
-    if (!tensor->prepared) {
-        return DCF_ERR_ARGUMENT;
+    uint8_t number[16];
+    if (t->width == 1) {
+        dcf_number(t, t->background, number);
+        for (; count > 0; count--) {
+            *out = number[0];
+            out += step;
+        }
     }
-    if (bytes < tensor->elements * tensor->width) {
-        return DCF_ERR_SPACE;
+    for (; count > 0; count--) {
+        dcf_number(t, t->background, out);
+        out += step;
     }
-    err = dcf_cursor_init(&cursor, tensor, 0);
-    return err == DCF_OK ? dcf_cursor_next(&cursor, out, bytes, &got) : err;
+    return out;
 }
 
-int dcf_block_finish(dcf_cursor *cursor, uint8_t *out)
+/* Where a block's symbols are read. */
+typedef struct reader {
+    dcf_at at;     /* the next byte that is not in `bits` */
+    uint32_t bits; /* Huffman: the next ones, at the top; packed: how many of the byte at `at` are used */
+    int32_t have;  /* of the bits; packed: 0 */
+} reader;
+
+static void reader_begin(const dcf_cursor *c, reader *r)
 {
-    const int err = elements(cursor, out, cursor->left);
-    return err == DCF_OK ? block_end(&cursor->bits) : err;
+    r->at = c->data + (c->bit >> 3);
+    r->bits = (uint32_t)c->bit & 7U;
+    r->have = 0;
+    if (c->tensor->coder != DCF_CODER_PACKED) {
+        r->have = 32 - (int32_t)r->bits;
+        r->bits = DCF_BITS(c->tensor->model, r->at) << r->bits;
+        r->at += 4;
+    }
 }
 
-int dcf_rows(const dcf_tensor *tensor, size_t row0, size_t count, uint8_t *out, size_t bytes)
+/* The bit of the block that comes next. */
+static dcf_size reader_bit(const dcf_cursor *c, const reader *r)
 {
-    dcf_cursor cursor;
-    size_t need;
-    size_t got;
-    int err;
-    if (!tensor->prepared || row0 > tensor->rows || count > tensor->rows - row0) {
+    const dcf_size bit = (dcf_size)(r->at - c->data) * 8U;
+    return c->tensor->coder == DCF_CODER_PACKED ? bit + r->bits : bit - (dcf_size)r->have;
+}
+
+#if DCF_WITH_PACKED
+/* Read a packed symbol, and give it as an item of a table. */
+static int packed_item(const dcf_cursor *c, reader *r, uint32_t is_gap, uint32_t *item)
+{
+    const dcf_tensor *t = c->tensor;
+    const uint32_t width = is_gap ? t->gap_bits : t->symbol_bits;
+    const uint32_t below = is_gap ? t->highest_gap + 1U : t->alphabet;
+    uint32_t symbol = DCF_U16(t->model, r->at) >> r->bits & ((1U << width) - 1U);
+    uint8_t number;
+    r->bits += width;
+    r->at += r->bits >> 3;
+    r->bits &= 7U;
+    if (reader_bit(c, r) > c->size * 8U || symbol >= below) {
+        return DCF_ERR_RANGE;
+    }
+    if (t->mapped && !is_gap) {
+        dcf_number(t, symbol, &number);
+        symbol = number;
+    }
+    *item = symbol << 8;
+    return DCF_OK;
+}
+#endif
+
+/* Decode `count` (at most c->left) elements to `out`, `step` bytes apart: 0 drops them, each over
+ * the one before. */
+static int elements(dcf_cursor *c, uint8_t *out, dcf_size count, uint32_t step)
+{
+    const dcf_tensor *t = c->tensor;
+    const uint32_t shift = 32U - t->fast_bits;
+    const uint16_t *const first = t->codes + (size_t)c->table * t->code_stride;
+    const uint16_t *const gaps = t->layout == DCF_LAYOUT_GAP ? first : NULL;
+    const uint16_t *const values = gaps ? first + t->code_stride : first;
+    const uint16_t *const direct = t->mapped ? values : NULL;
+    const uint16_t *fast = c->stored ? values : first;
+    const dcf_size beyond = c->left - count;
+    dcf_size run = c->run;
+    reader r;
+    uint32_t i = 0;
+    int err = DCF_OK;
+    reader_begin(c, &r);
+    do {
+        const dcf_size n = run < count ? run : count;
+        out = fill(t, out, n, step);
+        run -= n;
+        count -= n;
+        while (count > 0) {
+            uint32_t item = fast[r.bits >> shift];
+            r.have -= (int32_t)(item & DCF_LENGTH);
+            if (r.have >= 0) {
+                r.bits <<= item & DCF_LENGTH;
+            } else {
+                r.have += (int32_t)(item & DCF_LENGTH);
+#if DCF_WITH_PACKED
+                if (t->coder == DCF_CODER_PACKED) {
+                    err = packed_item(c, &r, fast == gaps, &item);
+                    if (err != DCF_OK) {
+                        break;
+                    }
+                } else
+#endif
+#if DCF_WITH_HUFFMAN
+                if (r.have >= DCF_MAX_CODE_BITS) {
+                    item = dcf_huffman_search(fast, t->fast_bits, r.bits >> 20);
+                    r.have -= (int32_t)(item & DCF_LENGTH);
+                    r.bits <<= item & DCF_LENGTH;
+                } else
+#endif
+                {
+                    /* the bytes behind a block are taken for its bits; behind these it is over */
+                    if (reader_bit(c, &r) > c->size * 8U) {
+                        err = DCF_ERR_TRUNCATED;
+                        break;
+                    }
+                    r.bits |= DCF_BITS(t->model, r.at) >> r.have;
+                    r.at += (31 - r.have) >> 3;
+                    r.have |= 24;
+                    continue;
+                }
+            }
+            item >>= 8;
+            if (fast == direct) {
+                *out = (uint8_t)item;
+                out += step;
+                count--;
+                fast = first;
+                continue;
+            }
+#if DCF_WITH_GAP
+            if (fast == gaps) {
+                if (item > count + beyond) {
+                    err = DCF_ERR_RANGE;
+                } else if (item < count + beyond &&
+                           (item != t->highest_gap || (t->gap_flags & DCF_GAP_FILLER_STORES))) {
+                    fast = values;
+                }
+                run = item;
+                break;
+            }
+#endif
+#if DCF_WITH_RUN
+            if (t->layout == DCF_LAYOUT_RUN && item >= t->alphabet) {
+                item -= t->alphabet - 1U;
+                /* in this form, because item << digit could overflow; digit stays below the bits
+                 * of a size, as each digit that passes takes at least 2^digit elements */
+                if (item > (count + beyond) >> c->digit) {
+                    err = DCF_ERR_RANGE;
+                }
+                run = (dcf_size)item << c->digit;
+                c->digit++;
+                break;
+            }
+            c->digit = 0;
+#endif
+            if (t->symbols > 1) {
+                out[i++] = (uint8_t)item;
+                if (t->coder == DCF_CODER_HUFFMAN) {
+                    fast += t->code_stride;
+                }
+                if (i < t->symbols) {
+                    continue;
+                }
+                i = 0;
+            } else {
+                dcf_number(t, item, out);
+            }
+            out += step;
+            count--;
+            fast = first;
+        }
+    } while (count > 0 && err == DCF_OK);
+    c->left = beyond + count;
+    c->run = run;
+    c->stored = fast != first;
+    c->bit = reader_bit(c, &r);
+    return c->bit > c->size * 8U ? DCF_ERR_TRUNCATED : err;
+}
+
+#if DCF_HOST
+/* The same `step` as the width, mostly through lookup tables or by eight packed symbols. */
+static int host_elements(dcf_cursor *c, uint8_t *out, dcf_size count)
+{
+    const dcf_tensor *t = c->tensor;
+    while (count > 0 && (c->run != 0 || c->stored)) { /* what is pending, by itself */
+        const dcf_size n = c->run == 0 ? 1 : c->run < count ? c->run : count;
+        const int err = elements(c, out, n, t->width);
+        if (err != DCF_OK) {
+            return err;
+        }
+        out += n * t->width;
+        count -= n;
+    }
+    if (count > 0) {
+        dcf_size n = 0;
+        if (t->lookup) {
+            n = dcf_host_elements(c, out, count);
+        } else if (t->layout == DCF_LAYOUT_DENSE) {
+            n = dcf_host_packed(c, out, count);
+        }
+        out += n * t->width;
+        count -= n;
+    }
+    return count > 0 ? elements(c, out, count, t->width) : DCF_OK;
+}
+
+int dcf_block_finish(dcf_cursor *c, uint8_t *out)
+{
+    const int err = host_elements(c, out, c->left);
+    return err == DCF_OK ? block_end(c) : err;
+}
+#endif
+
+/* ---- cursors ---- */
+
+int dcf_cursor_init(dcf_cursor *c, const dcf_tensor *t, dcf_size row0)
+{
+    if (!t->prepared || row0 > t->rows) {
         return DCF_ERR_ARGUMENT;
     }
-    if (count == 0 || tensor->elements == 0) {
+    c->tensor = t;
+    c->block = t->blocks;
+    c->left = 0;
+    c->skip = 0;
+    if (row0 < t->rows && t->elements != 0) {
+        c->block = dcf_divide(row0, t->block_rows);
+        c->skip = (row0 - c->block * t->block_rows) * t->columns;
+    }
+    return DCF_OK;
+}
+
+/* Move over the elements that nobody wants; `out` has room for one. */
+static int skip(dcf_cursor *c, uint8_t *out)
+{
+    const dcf_tensor *t = c->tensor;
+    const dcf_size count = c->skip;
+    c->skip = 0;
+#if DCF_WITH_PACKED
+    if ((t->layout | t->coder) == 0) { /* DENSE, PACKED: each element takes the same bits */
+        c->bit += count * ((uint32_t)t->symbols * t->symbol_bits);
+        c->left -= count;
         return DCF_OK;
     }
-    need = count * tensor->columns * tensor->width;
-    if (bytes < need) {
+#endif
+    return elements(c, out, count, 0);
+}
+
+int dcf_cursor_next(dcf_cursor *c, void *to, dcf_size count, dcf_size *got)
+{
+    const dcf_tensor *t = c->tensor;
+    uint8_t *out = (uint8_t *)to;
+    int err = DCF_OK;
+#if DCF_HOST
+    int plain = 0; /* until the end, once anything was wrong: no block is tried more than twice */
+#endif
+    *got = 0;
+    while (err == DCF_OK && *got < count) {
+        dcf_size n = count - *got;
+        if (c->left == 0) {
+            if (c->block == t->blocks) {
+                break;
+            }
+#if DCF_HOST
+            if (!plain && c->skip == 0) {
+                n = dcf_host_blocks(c, out, n);
+                out += n * t->width;
+                *got += n;
+                plain = n == 0;
+                continue;
+            }
+#endif
+            dcf_block_enter(c);
+        }
+        if (c->skip) {
+            err = skip(c, out);
+            continue;
+        }
+        n = n < c->left ? n : c->left;
+#if DCF_HOST
+        err = host_elements(c, out, n);
+#else
+        err = elements(c, out, n, t->width);
+#endif
+        out += n * t->width;
+        *got += n;
+        if (err == DCF_OK && c->left == 0) {
+            err = block_end(c);
+        }
+    }
+    return DCF_RESULT(t->model, err);
+}
+
+int dcf_cursor_finish(dcf_cursor *c)
+{
+    uint8_t number[16];
+    int err = DCF_OK;
+    if (c->left != 0 && (c->tensor->layout | c->tensor->coder) != 0) { /* not DENSE, PACKED */
+        err = elements(c, number, c->left, 0);
+        if (err == DCF_OK) {
+            err = block_end(c);
+        }
+    }
+    return DCF_RESULT(c->tensor->model, err);
+}
+
+int dcf_rows(const dcf_tensor *t, dcf_size row0, dcf_size count, void *out, dcf_size bytes)
+{
+    dcf_cursor c;
+    dcf_size got;
+    int err = dcf_cursor_init(&c, t, row0);
+    if (err != DCF_OK || count > t->rows - row0) {
+        return DCF_ERR_ARGUMENT;
+    }
+    count *= t->columns;
+    if (bytes < count * t->width) {
         return DCF_ERR_SPACE;
     }
-    err = dcf_cursor_init(&cursor, tensor, row0);
-    if (err == DCF_OK) {
-        err = dcf_cursor_next(&cursor, out, need, &got);
-    }
-    if (err == DCF_OK && cursor.left != 0 &&
-        (tensor->layout != DCF_LAYOUT_DENSE || tensor->coder != DCF_CODER_PACKED)) {
-        err = dcf_block_finish(&cursor, NULL);
-    }
-    return err;
+    return dcf_cursor_next(&c, out, count, &got);
+}
+
+int dcf_decode(const dcf_tensor *t, void *out, dcf_size bytes)
+{
+    return dcf_rows(t, 0, t->rows, out, bytes);
 }

@@ -71,11 +71,11 @@ void dcf_host_levels(const dcf_tensor *t, uint8_t *out, size_t count)
 static size_t packed_wide(dcf_cursor *cursor, uint8_t *out, size_t count)
 {
     const uint32_t width = cursor->tensor->width;
-    dcf_bits *b = &cursor->bits;
-    const size_t there = (b->size - b->pos) / width;
+    const size_t pos = cursor->bit >> 3;
+    const size_t there = (cursor->size - pos) / width;
     const size_t n = count < there ? count : there;
-    memcpy(out, b->data + b->pos, n * width);
-    b->pos += n * width;
+    memcpy(out, cursor->data + pos, n * width);
+    cursor->bit += 8U * n * width;
     return n;
 }
 
@@ -84,51 +84,56 @@ static size_t packed_wide(dcf_cursor *cursor, uint8_t *out, size_t count)
 static size_t packed_narrow(dcf_cursor *cursor, uint8_t *out, size_t count)
 {
     const dcf_tensor *t = cursor->tensor;
-    dcf_bits *b = &cursor->bits;
+    const size_t last = cursor->size < 8 ? 0 : cursor->size - 7U; /* behind it, eight are not left */
+    size_t pos = cursor->bit >> 3;
     const uint32_t bits = t->symbol_bits;
     const uint32_t mask = ((uint32_t)1 << bits) - 1U;
-    const int32_t base = t->base;
+    const uint32_t base = t->base;
     size_t i = 0;
-    while (count - i >= 8 && b->size - b->pos >= 8) {
-        uint64_t word = dcf_u64(b->data + b->pos);
+    while (count - i >= 8 && pos < last) {
+        uint64_t word = dcf_u64(cursor->data + pos);
         uint32_t most = 0;
         int j;
         for (j = 0; j < 8; j++) {
             const uint32_t symbol = (uint32_t)word & mask;
             most = symbol > most ? symbol : most;
-            out[i + (size_t)j] = (uint8_t)(symbol + (uint32_t)base);
+            out[i + (size_t)j] = (uint8_t)(symbol + base);
             word >>= bits;
         }
         if (most >= t->alphabet) {
             break;
         }
-        b->pos += bits;
+        pos += bits;
         i += 8;
     }
+    cursor->bit = 8U * pos;
     return i;
 }
 
 static size_t packed_levels(dcf_cursor *cursor, uint8_t *out, size_t count)
 {
     const dcf_tensor *t = cursor->tensor;
-    dcf_bits *b = &cursor->bits;
+    const size_t last = cursor->size < 8 ? 0 : cursor->size - 7U; /* behind it, eight are not left */
+    size_t pos = cursor->bit >> 3;
     const uint32_t bits = t->symbol_bits;
     const uint32_t mask = ((uint32_t)1 << bits) - 1U;
     size_t i = 0;
-    while (count - i >= 8 && b->size - b->pos >= 8) {
-        uint64_t word = dcf_u64(b->data + b->pos);
+    while (count - i >= 8 && pos < last) {
+        uint64_t word = dcf_u64(cursor->data + pos);
         int j;
         for (j = 0; j < 8; j++) {
             const uint32_t symbol = (uint32_t)word & mask;
             if (symbol >= t->alphabet) {
+                cursor->bit = 8U * pos;
                 return i;
             }
             dcf_put(t, symbol, out + (i + (size_t)j) * t->width);
             word >>= bits;
         }
-        b->pos += bits;
+        pos += bits;
         i += 8;
     }
+    cursor->bit = 8U * pos;
     return i;
 }
 
@@ -136,7 +141,7 @@ size_t dcf_host_packed(dcf_cursor *cursor, uint8_t *out, size_t count)
 {
     const dcf_tensor *t = cursor->tensor;
     size_t done = 0;
-    if (t->coder != DCF_CODER_PACKED || cursor->bits.have != 0) {
+    if (t->coder != DCF_CODER_PACKED || (cursor->bit & 7U) != 0) {
         return 0;
     }
     if (t->symbols > 1) {
@@ -156,7 +161,7 @@ size_t dcf_host_packed(dcf_cursor *cursor, uint8_t *out, size_t count)
 static size_t blocks_within(const dcf_cursor *cursor, size_t room, size_t *count)
 {
     const dcf_tensor *t = cursor->tensor;
-    const size_t per = t->block_rows ? t->block_rows * t->columns : t->elements;
+    const size_t per = t->block_rows * t->columns;
     const size_t rest = t->elements - cursor->block * per;
     if (room >= rest) {
         *count = rest;

@@ -249,14 +249,14 @@ static int enter(job *j, lane *l)
     cursor.tensor = t;
     cursor.block = j->block;
     dcf_block_enter(&cursor);
-    l->bit = (uint64_t)(cursor.bits.data - t->coded) * 8U;
-    l->end_bit = l->bit + (uint64_t)cursor.bits.size * 8U;
+    l->bit = (uint64_t)(cursor.data - t->coded) * 8U;
+    l->end_bit = l->bit + (uint64_t)cursor.size * 8U;
     l->at = j->block * step - j->before;
     l->end = l->at + cursor.left;
     l->digit = 0;
     l->pending = 0;
-    l->one = t->lookup + (size_t)cursor.lookup_table * DCF_ONE_BYTES;
-    l->fast = dcf_fast_tables(t) + (size_t)(cursor.lookup_table / dcf_streams(t)) * DCF_FAST_BYTES;
+    l->one = t->lookup + (size_t)cursor.table * DCF_ONE_BYTES;
+    l->fast = dcf_fast_tables(t) + (size_t)(cursor.table / dcf_streams(t)) * DCF_FAST_BYTES;
     if (t->layout != DCF_LAYOUT_DENSE) {
         memset(j->out + l->at, j->background, (size_t)(l->end - l->at));
     }

@@ -27,7 +27,7 @@ static uint32_t sliced(uint32_t crc, const uint8_t *data, size_t blocks)
         uint32_t words[4];
         uint32_t sum = 0;
         for (k = 0; k < 4; k++) {
-            words[k] = dcf_u32(data + 4 * k);
+            words[k] = dcf_load32(data + 4 * k);
         }
         words[0] ^= crc;
         for (k = 0; k < 4; k++) {

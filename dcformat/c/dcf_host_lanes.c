@@ -41,7 +41,7 @@ static kind kind_of(const dcf_tensor *t)
     if (t->symbols > 1) {
         return WIDE;
     }
-    return dcf_lookup_direct(t) ? DIRECT : NUMBERS;
+    return t->mapped ? DIRECT : NUMBERS;
 }
 
 /* ---- bits ---- */
@@ -267,7 +267,7 @@ static inline void drive(lane *l, const dcf_tensor *t, int lanes, kind k, int di
 
 static void drive_kind(lane *l, const dcf_tensor *t)
 {
-    const int direct = dcf_lookup_direct(t);
+    const int direct = t->mapped;
     switch (kind_of(t)) {
     case DIRECT:
         drive(l, t, 1, DIRECT, 1);
@@ -297,12 +297,11 @@ static void drive_kind(lane *l, const dcf_tensor *t)
 static void lane_begin(lane *l, const dcf_cursor *cursor, uint8_t *out, size_t count)
 {
     const dcf_tensor *t = cursor->tensor;
-    const dcf_bits *b = &cursor->bits;
-    l->data = b->data;
-    l->bit = (uint64_t)b->pos * 8U - b->have;
-    l->some = b->size >= 8;
-    l->last = l->some ? (uint64_t)(b->size - 8U) * 8U + 7U : 0;
-    l->tables = t->lookup + (size_t)cursor->lookup_table * DCF_ONE_BYTES;
+    l->data = cursor->data;
+    l->bit = cursor->bit;
+    l->some = cursor->size >= 8;
+    l->last = l->some ? (uint64_t)(cursor->size - 8U) * 8U + 7U : 0;
+    l->tables = t->lookup + (size_t)cursor->table * DCF_ONE_BYTES;
     l->out = out;
     l->left = count;
     l->filler = (t->gap_flags & DCF_GAP_FILLER_STORES) ? DCF_MAX_SYMBOLS : t->highest_gap;
@@ -315,17 +314,9 @@ static void lane_begin(lane *l, const dcf_cursor *cursor, uint8_t *out, size_t c
 /* Give the place back to the careful reader; returns how many of `count` elements are done. */
 static size_t lane_end(const lane *l, dcf_cursor *cursor, size_t count)
 {
-    dcf_bits *b = &cursor->bits;
-    const uint32_t part = (uint32_t)(l->bit & 7U);
     const size_t done = count - l->left;
-    b->pos = (size_t)(l->bit >> 3);
-    b->acc = 0;
-    b->have = 0;
-    if (part != 0) {
-        b->acc = (uint32_t)b->data[b->pos++] << (24U + part);
-        b->have = 8U - part;
-    }
-    cursor->digit = l->digit;
+    cursor->bit = (dcf_size)l->bit;
+    cursor->digit = (uint8_t)l->digit;
     cursor->left -= done;
     return done;
 }

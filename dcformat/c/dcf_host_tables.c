@@ -15,22 +15,20 @@ enum {
 
 /* ---- one symbol ---- */
 
-/* With `direct` numbers in place of symbols. */
-static void build_one(const dcf_tensor *t, uint8_t *table, const dcf_code *code, int direct)
+static void build_one(const dcf_tensor *t, uint8_t *table, const uint16_t *fast)
 {
     uint32_t prefix = 0;
-    uint32_t length;
-    for (length = code->shortest; length <= DCF_MAX_CODE_BITS; length++) {
-        const uint32_t spare = DCF_MAX_CODE_BITS - length;
-        while (prefix < code->limit[length]) {
-            const uint32_t rank = ((prefix >> spare) + code->shift[length]) & 0xFFFFU;
-            const uint8_t symbol = dcf_ranks(code)[rank];
-            const uint8_t entry[2] = {direct ? dcf_lookup_byte(t, symbol) : symbol,
-                                      (uint8_t)length};
-            const uint32_t end = prefix + ((uint32_t)1 << spare);
-            for (; prefix < end; prefix++) {
-                memcpy(table + 2 * (size_t)prefix, entry, 2);
-            }
+    while (prefix < DCF_PREFIXES) {
+        uint32_t item = fast[prefix >> (DCF_MAX_CODE_BITS - t->fast_bits)];
+        uint32_t end;
+        uint8_t entry[2];
+        if ((item & DCF_LENGTH) == DCF_LONG) {
+            item = dcf_huffman_search(fast, t->fast_bits, prefix);
+        }
+        entry[0] = (uint8_t)(item >> 8);
+        entry[1] = (uint8_t)(item & DCF_LENGTH);
+        for (end = prefix + ((uint32_t)DCF_PREFIXES >> entry[1]); prefix < end; prefix++) {
+            memcpy(table + 2 * (size_t)prefix, entry, 2);
         }
     }
 }
@@ -201,13 +199,10 @@ static void build_all_fast(const dcf_tensor *t)
 
 void dcf_lookup_build(dcf_tensor *tensor, uint8_t *memory)
 {
-    const uint32_t streams = dcf_streams(tensor);
     uint32_t i;
     for (i = 0; i < tensor->table_count; i++) {
-        const uint8_t *at = tensor->codes + i * tensor->code_bytes;
-        const int direct = dcf_lookup_direct(tensor) && i % streams == streams - 1U;
         build_one(tensor, memory + (size_t)i * DCF_ONE_BYTES,
-                  (const dcf_code *)(const void *)at, direct);
+                  tensor->codes + (size_t)i * tensor->code_stride);
     }
     tensor->lookup = memory;
     tensor->lookup_fast = (uint8_t)wants_fast(tensor);

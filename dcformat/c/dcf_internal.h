@@ -8,28 +8,83 @@
 #include <string.h>
 #endif
 
-#define DCF_BUILD_TENSORS ((uint32_t)DCF_MARKS * 256U)
+/* In one file everything but the functions of dcf.h is static, and compilers make it smaller. */
+#ifndef DCF_LOCAL
+#define DCF_LOCAL
+#endif
 
-/* Numbers are at most 16 bytes wide, so that sizes of output fit in size_t. */
-#define DCF_BUILD_ELEMENTS ((uint64_t)(SIZE_MAX / 16U))
+/* Numbers are at most 16 bytes wide and a byte has 8 bits: sizes of output and positions of bits
+ * fit in dcf_size. */
+#define DCF_MOST ((dcf_size)((dcf_size)-1 / 16))
+#define DCF_MOST_ELEMENTS \
+    ((uint64_t)DCF_MAX_ELEMENTS < DCF_MOST ? (dcf_size)DCF_MAX_ELEMENTS : DCF_MOST)
 
-/* ---- bytes ---- */
+#if DCF_MARKS
+#define DCF_MOST_TENSORS ((uint32_t)DCF_MARKS * 256U)
+#else
+#define DCF_MOST_TENSORS ((uint32_t)DCF_TENSORS)
+#endif
 
-static inline uint16_t dcf_u16(const uint8_t *p)
+/* Where a section is kept in a model. */
+#define DCF_SLOT(section) ((section) & 7)
+
+/* ---- bytes of the file: of a model's, behind a place ---- */
+
+#if DCF_WITH_READ_CALLBACK
+uint8_t dcf_fetch(dcf_source *source, dcf_at at);
+#define DCF_FROM dcf_source *source,
+#define DCF_OF(m) (m)->source,
+#define DCF_LOAD(at) dcf_fetch(source, at)
+#define DCF_BYTE(m, at) dcf_fetch((m)->source, at)
+#define DCF_RESULT(m, err) ((m)->source->status ? (m)->source->status : (err))
+#define DCF_NOWHERE 0
+#else
+#define DCF_FROM
+#define DCF_OF(m)
+#define DCF_LOAD(at) DCF_READ8(at)
+#define DCF_BYTE(m, at) ((void)(m), DCF_READ8(at))
+#define DCF_RESULT(m, err) (err)
+#define DCF_NOWHERE NULL
+#endif
+
+static inline uint32_t dcf_load16(DCF_FROM dcf_at at)
 {
-    return (uint16_t)(p[0] | (p[1] << 8));
+    return (uint32_t)DCF_LOAD(at) | (uint32_t)DCF_LOAD(at + 1) << 8;
 }
 
-static inline uint32_t dcf_u32(const uint8_t *p)
+static inline uint32_t dcf_load32(DCF_FROM dcf_at at)
 {
-    return (uint32_t)p[0] | ((uint32_t)p[1] << 8) | ((uint32_t)p[2] << 16) |
-           ((uint32_t)p[3] << 24);
+    return (uint32_t)DCF_LOAD(at) | (uint32_t)DCF_LOAD(at + 1) << 8 |
+           (uint32_t)DCF_LOAD(at + 2) << 16 | (uint32_t)DCF_LOAD(at + 3) << 24;
 }
 
-static inline uint64_t dcf_u64(const uint8_t *p)
+/* Bits of Huffman codes: the first byte at the top. */
+static inline uint32_t dcf_load_bits(DCF_FROM dcf_at at)
 {
-    return dcf_u32(p) | ((uint64_t)dcf_u32(p + 4) << 32);
+    return (uint32_t)DCF_LOAD(at) << 24 | (uint32_t)DCF_LOAD(at + 1) << 16 |
+           (uint32_t)DCF_LOAD(at + 2) << 8 | (uint32_t)DCF_LOAD(at + 3);
 }
+
+/* A u64, or the largest dcf_size where it is larger than that. */
+static inline dcf_size dcf_load_size(DCF_FROM dcf_at at)
+{
+#if DCF_WITH_READ_CALLBACK
+    const uint32_t low = dcf_load32(source, at);
+    const uint32_t high = dcf_load32(source, at + 4);
+#else
+    const uint32_t low = dcf_load32(at);
+    const uint32_t high = dcf_load32(at + 4);
+#endif
+    if (sizeof(dcf_size) > 4) {
+        return (dcf_size)((uint64_t)high << 32 | low);
+    }
+    return high != 0 ? (dcf_size)-1 : low;
+}
+
+#define DCF_U16(m, at) ((void)(m), dcf_load16(DCF_OF(m) at))
+#define DCF_U32(m, at) ((void)(m), dcf_load32(DCF_OF(m) at))
+#define DCF_BITS(m, at) ((void)(m), dcf_load_bits(DCF_OF(m) at))
+#define DCF_SIZE(m, at) ((void)(m), dcf_load_size(DCF_OF(m) at))
 
 /* Two's complement without relying on how the compiler narrows. */
 static inline int32_t dcf_signed(uint32_t value, uint32_t bits)
@@ -38,100 +93,92 @@ static inline int32_t dcf_signed(uint32_t value, uint32_t bits)
     return (value & sign) ? -(int32_t)(sign - (value & (sign - 1U)) - 1U) - 1 : (int32_t)value;
 }
 
-static inline int16_t dcf_i16(const uint8_t *p)
-{
-    return (int16_t)dcf_signed(dcf_u16(p), 16);
-}
+/* ---- dcf_crc.c ---- */
 
-static inline int8_t dcf_i8(const uint8_t *p)
-{
-    return (int8_t)dcf_signed(p[0], 8);
-}
-
-/* Bytes of a record, or of anything else, that were not read yet. */
-typedef struct dcf_fields {
-    const uint8_t *data;
-    size_t left;
-} dcf_fields;
-
-/* Take the next `bytes`, or NULL (and nothing) where there are fewer. */
-static inline const uint8_t *dcf_take(dcf_fields *fields, size_t bytes)
-{
-    const uint8_t *taken = fields->data;
-    if (bytes > fields->left) {
-        return NULL;
-    }
-    fields->data += bytes;
-    fields->left -= bytes;
-    return taken;
-}
-
-static inline const uint8_t *dcf_section_data(const dcf_model *model, uint32_t id)
-{
-    return model->data + model->start[id];
-}
+/* CRC-32 of `size` more bytes of the file. */
+#if DCF_WITH_READ_CALLBACK || defined(DCF_READ8_OWN)
+DCF_LOCAL uint32_t dcf_crc_stored(const dcf_model *model, uint32_t crc, dcf_at at, dcf_size size);
+#else
+#define dcf_crc_stored(model, crc, at, size) dcf_crc(crc, at, size)
+#endif
 
 /* ---- dcf_dtype.c ---- */
 
 /* Bytes of a decoded number of `dtype`, 0 where the type is unknown. */
-uint32_t dcf_dtype_width(uint32_t dtype);
+DCF_LOCAL uint32_t dcf_dtype_width(uint32_t dtype);
 
-/* Smallest and largest number of a type of width 1. */
-void dcf_dtype_range(uint32_t dtype, int32_t *low, int32_t *high);
+/* Is `value` a number of an integer type of at most two bytes? */
+DCF_LOCAL int dcf_dtype_holds(uint32_t dtype, int32_t value);
 
 /* FLOAT, FLOAT16, BFLOAT16 or DOUBLE: what a scaled number may stand for. */
-int dcf_dtype_scaled(uint32_t dtype);
+DCF_LOCAL int dcf_dtype_scaled(uint32_t dtype);
+
+/* ---- dcf_open.c ---- */
+
+DCF_LOCAL void dcf_clear(void *object, size_t size);
+
+/* The CRCs of the sections that opening reads, or of `all`. Where one is wrong, `index` is its id
+ * less 1. */
+DCF_MUST_CHECK DCF_LOCAL int dcf_sections_crc(const dcf_model *model, uint32_t all,
+                                              uint32_t *index);
+
+/* Are the `count` bytes at `at` zero? */
+DCF_LOCAL int dcf_zeros(const dcf_model *model, dcf_at at, dcf_size count);
 
 /* ---- dcf_tables.c ---- */
 
-DCF_MUST_CHECK int dcf_tables_check(dcf_model *model);
+DCF_MUST_CHECK DCF_LOCAL int dcf_tables_check(dcf_model *model);
 
-/* Entry `index` (below model->tables) of TABLES and its size. */
-const uint8_t *dcf_table_entry(const dcf_model *model, uint32_t index, size_t *bytes);
+/* Entry `index` (below model->tables) of TABLES, and where it ends. */
+DCF_LOCAL dcf_at dcf_table_entry(const dcf_model *model, uint32_t index, dcf_at *end);
 
 /* The entry that a record names, if it is there, of a known type, and a codebook or not. */
-DCF_MUST_CHECK int dcf_table_named(const dcf_model *model, uint32_t index, int codebook,
-                                   const uint8_t **entry);
+DCF_MUST_CHECK DCF_LOCAL int dcf_table_named(const dcf_model *model, uint32_t index,
+                                             uint32_t codebook, dcf_at *entry);
 
 /* ---- dcf_record.c ---- */
 
-/* A record while it is read: the fields that are left, the tensor, and its parameters. */
+/* A record while it is read. */
 typedef struct dcf_record {
-    dcf_fields fields;
     dcf_tensor *tensor;
-    uint64_t parameters;      /* values parameters per axis */
-    uint32_t parameter_bytes; /* of each */
+    dcf_at at;           /* the next field */
+    dcf_at end;
+    dcf_size parameters; /* bytes of values parameters per axis */
+    uint32_t rank;
+    uint32_t background; /* symbol of the background element, as it is written */
 } dcf_record;
 
-DCF_MUST_CHECK int dcf_records_check(dcf_model *model);
+DCF_MUST_CHECK DCF_LOCAL int dcf_records_check(dcf_model *model);
 
-/* Parse the record at `mark` (of index `index`) and move `mark` behind it. A tied record sets
- * `tied` to the index it names. */
-DCF_MUST_CHECK int dcf_record_read(const dcf_model *model, uint32_t index, dcf_mark *mark,
-                                   dcf_tensor *tensor, uint32_t *tied);
+/* Read and check the record at `mark`, of index `index`, and move `mark` behind it. */
+DCF_MUST_CHECK DCF_LOCAL int dcf_record_read(const dcf_model *model, uint32_t index,
+                                             dcf_mark *mark, dcf_tensor *tensor);
 
-/* ---- rooms: which a record names, whether they may stand together, and their fields ---- */
+/* A mark at or before record `index`; `index` becomes the number of records from there on. */
+DCF_LOCAL dcf_mark dcf_mark_before(const dcf_model *model, uint32_t *index);
 
-DCF_MUST_CHECK int dcf_rooms_here(const dcf_tensor *tensor);
-DCF_MUST_CHECK int dcf_rooms_legal(const dcf_tensor *tensor, uint64_t payload);
-DCF_MUST_CHECK int dcf_rooms_fields(dcf_record *record);
+/* Take the next four bytes of a record. */
+DCF_MUST_CHECK DCF_LOCAL int dcf_word(dcf_record *record, uint32_t *word);
+
+/* Stored dim `axis` of the tensor. */
+DCF_LOCAL uint32_t dcf_dim(const dcf_tensor *tensor, uint32_t axis);
+
+/* a / b, for processors that cannot. */
+DCF_LOCAL dcf_size dcf_divide(dcf_size a, dcf_size b);
 
 /* ---- rooms: fields of the record; DCF_ERR_UNSUPPORTED makes the tensor unsupported ---- */
 
-DCF_MUST_CHECK int dcf_gap_fields(dcf_record *record);
-DCF_MUST_CHECK int dcf_run_fields(dcf_record *record);
-DCF_MUST_CHECK int dcf_raw_fields(dcf_record *record);
-DCF_MUST_CHECK int dcf_fixed_fields(dcf_record *record);
-DCF_MUST_CHECK int dcf_affine_fields(dcf_record *record);
-DCF_MUST_CHECK int dcf_codebook_fields(dcf_record *record);
-DCF_MUST_CHECK int dcf_huffman_fields(dcf_record *record);
+DCF_MUST_CHECK DCF_LOCAL int dcf_gap_fields(dcf_record *record, uint32_t word);
+DCF_MUST_CHECK DCF_LOCAL int dcf_run_fields(dcf_record *record, uint32_t word);
+DCF_MUST_CHECK DCF_LOCAL int dcf_raw_fields(dcf_record *record, uint32_t number);
+DCF_MUST_CHECK DCF_LOCAL int dcf_fixed_fields(dcf_record *record, uint32_t dtype);
+DCF_MUST_CHECK DCF_LOCAL int dcf_affine_fields(dcf_record *record, uint32_t dtype);
+DCF_MUST_CHECK DCF_LOCAL int dcf_codebook_fields(dcf_record *record, uint32_t dtype);
+DCF_MUST_CHECK DCF_LOCAL int dcf_huffman_fields(dcf_record *record);
 
-/* What a layout asks of the values room, once that is known. */
-DCF_MUST_CHECK int dcf_gap_agrees(const dcf_tensor *tensor);
-DCF_MUST_CHECK int dcf_run_agrees(const dcf_tensor *tensor);
-
-/* u16 alphabet and i16 base of values_raw, for numbers of type `number`. */
-DCF_MUST_CHECK int dcf_alphabet_fields(dcf_record *record);
+/* Check 14: a DENSE, PACKED block has just the bytes of its bits. */
+DCF_MUST_CHECK DCF_LOCAL int dcf_dense_packed_check(const dcf_tensor *tensor,
+                                                    dcf_size bytes);
 
 /* Streams of symbols in a block: the elements' and the layout's. */
 static inline uint32_t dcf_streams(const dcf_tensor *tensor)
@@ -139,65 +186,54 @@ static inline uint32_t dcf_streams(const dcf_tensor *tensor)
     return tensor->symbols + (tensor->layout == DCF_LAYOUT_GAP ? 1U : 0U);
 }
 
-/* Number of symbols that stream `stream` may have. */
-uint32_t dcf_stream_alphabet(const dcf_tensor *tensor, uint32_t stream);
+/* ---- rooms: codes ---- */
 
-/* ---- rooms: Huffman tables ---- */
-
-/* A canonical code: a symbol whose 12-bit prefix is below limit[n] (and not below limit[n - 1])
- * has n bits, and stands at ranks[(prefix >> (12 - n)) + shift[n]] (modulo 2^16). */
+/* A canonical code. A symbol whose 12-bit prefix is below limit[n - 1] (and not below limit[n - 2])
+ * has n bits, and its number stands at ranks[(prefix >> (12 - n)) + shift[n - 1]] (modulo 2^16).
+ * Behind it stand 2^fast_bits u16 for prefixes of so many bits: the length, or DCF_LONG where it
+ * is larger, and 256 times the number. The ranks, one byte each, follow. */
 typedef struct dcf_code {
-    uint16_t limit[DCF_MAX_CODE_BITS + 1];
-    uint16_t shift[DCF_MAX_CODE_BITS + 1];
-    uint16_t shortest;
-    uint16_t spare;
-} dcf_code; /* the ranks follow */
+    uint16_t limit[DCF_MAX_CODE_BITS];
+    uint16_t shift[DCF_MAX_CODE_BITS];
+} dcf_code;
 
-DCF_MUST_CHECK int dcf_huffman_entry_check(const uint8_t *entry, size_t bytes);
+enum { DCF_LONG = 63, DCF_LENGTH = 63 /* mask */ };
 
-/* Build the code of a checked entry; `code` has room for as many ranks as the entry says. */
-void dcf_huffman_build(dcf_code *code, const uint8_t *entry, size_t bytes);
+/* Read the code lengths of an entry, a Huffman table. For each symbol in use the counter of its
+ * length grows by one, from 0 at first. With `ranks` it says before where the symbol, or what
+ * `map` makes of it, is put there. Gives what is wrong with the entry but for completeness. */
+DCF_LOCAL int dcf_huffman_lengths(const dcf_model *model, dcf_at entry, dcf_at end,
+                                  uint16_t *counter, uint8_t *ranks, const dcf_tensor *map);
 
-static inline const uint8_t *dcf_ranks(const dcf_code *code)
-{
-    return (const uint8_t *)(code + 1);
-}
+DCF_MUST_CHECK DCF_LOCAL int dcf_huffman_check(const dcf_model *model, dcf_at entry, dcf_at end);
 
-/* ---- rooms: symbols of a block ---- */
+/* Build the codes of a tensor at t->codes. */
+DCF_LOCAL void dcf_huffman_build(dcf_tensor *tensor, uint8_t *memory);
 
-/* Read the next symbol of `stream`: DCF_ERR_TRUNCATED, DCF_ERR_RANGE. */
-DCF_MUST_CHECK int dcf_packed_symbol(dcf_cursor *cursor, uint32_t stream, uint32_t *symbol);
-DCF_MUST_CHECK int dcf_huffman_symbol(dcf_cursor *cursor, uint32_t stream, uint32_t *symbol);
-DCF_MUST_CHECK int dcf_symbol(dcf_cursor *cursor, uint32_t stream, uint32_t *symbol);
+/* Length and number, as in the first part, of a code that begins with `prefix`. */
+DCF_LOCAL uint32_t dcf_huffman_search(const uint16_t *fast, uint32_t fast_bits, uint32_t prefix);
 
 /* Bits that a symbol below `alphabet` takes with coder_packed. */
-uint32_t dcf_packed_bits(uint32_t alphabet);
-
-/* ---- rooms: `count` (at most cursor->left) elements to `out`; NULL drops them ---- */
-
-DCF_MUST_CHECK int dcf_dense_elements(dcf_cursor *cursor, uint8_t *out, size_t count);
-DCF_MUST_CHECK int dcf_gap_elements(dcf_cursor *cursor, uint8_t *out, size_t count);
-DCF_MUST_CHECK int dcf_run_elements(dcf_cursor *cursor, uint8_t *out, size_t count);
+DCF_LOCAL uint32_t dcf_packed_bits(uint32_t alphabet);
 
 /* ---- dcf_decode.c ---- */
 
 /* Write the number of symbol `symbol`, where an element has one symbol. */
-void dcf_number(const dcf_tensor *tensor, uint32_t symbol, uint8_t *out);
+DCF_LOCAL void dcf_number(const dcf_tensor *tensor, uint32_t symbol, uint8_t *out);
 
-/* Read one element's symbols, of which `first` is the first stream. */
-DCF_MUST_CHECK int dcf_element(dcf_cursor *cursor, uint32_t first, uint8_t *out);
+#if DCF_HOST
+/* ---- dcf_crc.c, dcf_host_crc.c ---- */
 
-/* Write `count` background elements. */
-void dcf_fill(const dcf_tensor *tensor, uint8_t *out, size_t count);
+static inline uint64_t dcf_u64(const uint8_t *p)
+{
+    return dcf_load32(p) | (uint64_t)dcf_load32(p + 4) << 32;
+}
 
 /* Enter block cursor->block, whose offsets were checked, and step to the next. */
 void dcf_block_enter(dcf_cursor *cursor);
 
-/* Decode the rest of the present block to `out` (NULL drops it) and check the block's end. */
+/* Decode the rest of the present block to `out` and check the block's end. */
 DCF_MUST_CHECK int dcf_block_finish(dcf_cursor *cursor, uint8_t *out);
-
-#if DCF_HOST
-/* ---- dcf_crc.c, dcf_host_crc.c ---- */
 
 /* The state of a CRC, as it is before the final XOR, after one more byte. */
 uint32_t dcf_crc_byte(uint32_t crc, uint32_t byte);
@@ -244,12 +280,6 @@ static inline uint8_t *dcf_fast_tables(const dcf_tensor *tensor)
 }
 
 /* ---- dcf_host.c, dcf_host_lanes.c, dcf_host_blocks.c ---- */
-
-/* Do tables hold the numbers themselves in place of the element's symbols? */
-static inline int dcf_lookup_direct(const dcf_tensor *tensor)
-{
-    return tensor->symbols == 1 && tensor->width == 1 && tensor->layout != DCF_LAYOUT_RUN;
-}
 
 /* The number of a symbol where numbers are bytes, else the symbol. */
 static inline uint8_t dcf_lookup_byte(const dcf_tensor *tensor, uint32_t symbol)

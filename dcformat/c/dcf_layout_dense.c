@@ -2,26 +2,12 @@
  * dcformat/encodings/layout_dense.py. */
 #include "dcf_internal.h"
 
-int dcf_dense_elements(dcf_cursor *cursor, uint8_t *out, size_t count)
+DCF_LOCAL int dcf_dense_packed_check(const dcf_tensor *t, dcf_size bytes)
 {
-    const uint32_t width = cursor->tensor->width;
-    size_t i = 0;
-#if DCF_HOST
-    if (out) {
-        i = cursor->tensor->lookup ? dcf_host_elements(cursor, out, count)
-                                   : dcf_host_packed(cursor, out, count);
-        out += i * width;
+    const uint32_t bits = (uint32_t)t->symbols * t->symbol_bits;
+    const dcf_size wanted = (t->elements >> 3) * bits + (((t->elements & 7U) * bits + 7U) >> 3);
+    if (bytes == wanted) {
+        return DCF_OK;
     }
-#endif
-    for (; i < count; i++) {
-        const int err = dcf_element(cursor, 0, out);
-        if (err != DCF_OK) {
-            return err;
-        }
-        cursor->left--;
-        if (out) {
-            out += width;
-        }
-    }
-    return DCF_OK;
+    return bytes < wanted ? DCF_ERR_TRUNCATED : DCF_ERR_STRUCTURE;
 }

@@ -1,110 +1,116 @@
 /* Opening a file: header and section table. Spec: spec/DCF.md. Sister: dcformat/container.py. */
 #include "dcf_internal.h"
 
-static const uint8_t MAGIC[8] = {0x89, 0x44, 0x43, 0x46, 0x0D, 0x0A, 0x1A, 0x0A};
+#define MAGIC_LOW 0x46434489U
+#define MAGIC_HIGH 0x0A1A0A0DU
 
-enum { HEADER_BYTES = 48, HEADER_BYTES_MAX = 64, ENTRY_BYTES = 32 };
+enum { HEADER_BYTES = 48, HEADER_MORE = 16, ENTRY_BYTES = 32 };
 
-static int any_set(const uint8_t *data, size_t from, size_t to)
+DCF_LOCAL int dcf_zeros(const dcf_model *model, dcf_at at, dcf_size count)
 {
-    size_t i;
-    for (i = from; i < to; i++) {
-        if (data[i] != 0) {
-            return 1;
+    for (; count > 0; count--) {
+        if (DCF_BYTE(model, at) != 0) {
+            return 0;
         }
+        at++;
     }
-    return 0;
+    return 1;
+}
+
+DCF_LOCAL void dcf_clear(void *object, size_t size)
+{
+    uint8_t *bytes = (uint8_t *)object;
+    while (size > 0) {
+        bytes[--size] = 0;
+    }
 }
 
 /* The part of the header that says whether the rest can be read at all. */
-static int header_kind(const uint8_t *data, size_t size)
+static int header_kind(const dcf_model *m)
 {
-    size_t i;
-    if (size < sizeof MAGIC) {
+    const dcf_at data = m->data;
+    if (m->size < 8) {
         return DCF_ERR_TRUNCATED;
     }
-    for (i = 0; i < sizeof MAGIC; i++) {
-        if (data[i] != MAGIC[i]) {
-            return DCF_ERR_MAGIC;
-        }
+    if (DCF_U32(m, data) != MAGIC_LOW || DCF_U32(m, data + 4) != MAGIC_HIGH) {
+        return DCF_ERR_MAGIC;
     }
-    if (size < HEADER_BYTES) {
+    if (m->size < HEADER_BYTES) {
         return DCF_ERR_TRUNCATED;
     }
-    if (dcf_u16(data + 8) != DCF_MAJOR || dcf_u16(data + 10) != DCF_MINOR) {
-        return DCF_ERR_VERSION;
-    }
-    return DCF_OK;
+    return DCF_U32(m, data + 8) == (DCF_MAJOR | DCF_MINOR << 16) ? DCF_OK : DCF_ERR_VERSION;
 }
 
-static int header_check(const uint8_t *data, size_t size, size_t *header, size_t *table)
+static int header_check(dcf_model *m, uint32_t *header)
 {
-    const int err = header_kind(data, size);
+    const dcf_at data = m->data;
+    dcf_size wanted;
     uint32_t crc;
-    uint32_t incompat;
+    uint32_t more;
+    uint32_t count;
+    const int err = header_kind(m);
     if (err != DCF_OK) {
         return err;
     }
-    *header = dcf_u16(data + 12);
-    if (*header < HEADER_BYTES || *header > HEADER_BYTES_MAX || *header % 4 != 0) {
+    *header = DCF_U16(m, data + 12);
+    more = *header - HEADER_BYTES;
+    if (more > HEADER_MORE || (more & 3U)) {
         return DCF_ERR_STRUCTURE;
     }
-    if (size < *header) {
+    if (m->size < *header) {
         return DCF_ERR_TRUNCATED;
     }
-    crc = dcf_crc(0, data, HEADER_BYTES - 4);
-    crc = dcf_crc(crc, data + HEADER_BYTES, *header - HEADER_BYTES);
-    if (crc != dcf_u32(data + 44)) {
+    crc = dcf_crc_stored(m, 0, data, HEADER_BYTES - 4);
+    crc = dcf_crc_stored(m, crc, data + HEADER_BYTES, more);
+    if (crc != DCF_U32(m, data + 44)) {
         return DCF_ERR_CHECKSUM;
     }
-    if (dcf_u64(data + 16) != size) {
-        return dcf_u64(data + 16) > size ? DCF_ERR_TRUNCATED : DCF_ERR_STRUCTURE;
+    wanted = DCF_SIZE(m, data + 16);
+    if (wanted != m->size) {
+        return wanted > m->size ? DCF_ERR_TRUNCATED : DCF_ERR_STRUCTURE;
     }
-    incompat = dcf_u32(data + 24);
-    if (incompat & ~(uint32_t)DCF_INCOMPAT_DRAFT) {
-        return DCF_ERR_FEATURE;
+    more = DCF_U32(m, data + 24);
+    if (more != DCF_INCOMPAT_DRAFT) {
+        return more == 0 ? DCF_ERR_STRUCTURE : DCF_ERR_FEATURE;
     }
-    if (!(incompat & DCF_INCOMPAT_DRAFT)) {
-        return DCF_ERR_STRUCTURE;
-    }
-    *table = dcf_u16(data + 14);
-    if (*table > DCF_MAX_SECTIONS) {
+    count = DCF_U16(m, data + 14);
+    if (count > DCF_MAX_SECTIONS) {
         return DCF_ERR_LIMIT;
     }
-    *table *= ENTRY_BYTES;
-    if (dcf_u32(data + 40) != 0) {
+    if (DCF_U32(m, data + 40) != 0) {
         return DCF_ERR_PADDING;
     }
-    if (*table > size - *header) {
+    m->sections = (uint8_t)count;
+    if (count * ENTRY_BYTES > m->size - *header) {
         return DCF_ERR_TRUNCATED;
     }
-    return dcf_crc(0, data + *header, *table) == dcf_u32(data + 36) ? DCF_OK : DCF_ERR_CHECKSUM;
+    crc = dcf_crc_stored(m, 0, data + *header, count * ENTRY_BYTES);
+    return crc == DCF_U32(m, data + 36) ? DCF_OK : DCF_ERR_CHECKSUM;
 }
 
-static int entry_type_check(const uint8_t *entry, int before)
+/* Checks 1 to 3; `before` is the type of the entry before plus 1. */
+static int entry_type_check(uint32_t type, uint32_t flags, uint32_t before)
 {
-    const uint32_t type = entry[0];
-    const uint32_t flags = entry[1];
-    uint32_t expected = DCF_SECTION_FLAG_SAFE_TO_COPY;
-    if ((int)type <= before || (flags & ~3U)) {
+    const uint32_t critical =
+        1U << DCF_SECTION_RECORDS | 1U << DCF_SECTION_TABLES | 1U << DCF_SECTION_PAYLOAD;
+    if (type < before) {
         return DCF_ERR_STRUCTURE;
     }
     if (type == 0 || type > DCF_SECTION_PAYLOAD) {
+        if (flags > (DCF_SECTION_FLAG_CRITICAL | DCF_SECTION_FLAG_SAFE_TO_COPY)) {
+            return DCF_ERR_STRUCTURE;
+        }
         return (flags & DCF_SECTION_FLAG_CRITICAL) ? DCF_ERR_FEATURE : DCF_OK;
     }
-    if (type <= DCF_SECTION_TABLES || type == DCF_SECTION_PAYLOAD) {
-        expected = DCF_SECTION_FLAG_CRITICAL;
-    }
-    return flags == expected ? DCF_OK : DCF_ERR_STRUCTURE;
+    /* SAFE_TO_COPY is 2, CRITICAL is 1 */
+    return flags == 2U - (critical >> type & 1U) ? DCF_OK : DCF_ERR_STRUCTURE;
 }
 
-static int entry_codec_check(const uint8_t *entry)
+/* Checks 8 and 9. */
+static int entry_codec_check(uint32_t type, uint32_t codec, dcf_size stored, dcf_size decoded)
 {
-    const uint32_t type = entry[0];
-    const uint32_t codec = entry[2];
-    const uint64_t stored = dcf_u64(entry + 16);
-    const uint64_t decoded = dcf_u64(entry + 24);
-    const int known = type != 0 && type <= DCF_SECTION_PAYLOAD;
+    const uint32_t with_zstd =
+        1U << DCF_SECTION_NAMES | 1U << DCF_SECTION_META | 1U << DCF_SECTION_GRAPH;
     if ((type == DCF_SECTION_META && decoded > DCF_MAX_META_BYTES) ||
         (type == DCF_SECTION_GRAPH && decoded > DCF_MAX_GRAPH_BYTES)) {
         return DCF_ERR_LIMIT;
@@ -112,145 +118,146 @@ static int entry_codec_check(const uint8_t *entry)
     if (codec == DCF_SECTION_CODEC_STORED) {
         return decoded == stored ? DCF_OK : DCF_ERR_STRUCTURE;
     }
-    if (known && (codec != DCF_SECTION_CODEC_ZSTD ||
-                  (type != DCF_SECTION_NAMES && type != DCF_SECTION_META &&
-                   type != DCF_SECTION_GRAPH))) {
+    if (type - 1U < DCF_SECTION_PAYLOAD &&
+        (codec != DCF_SECTION_CODEC_ZSTD || !(with_zstd >> type & 1U))) {
         return DCF_ERR_FEATURE;
     }
-    /* ceil(decoded / MAX_RATIO), so that nothing can overflow */
+    /* ceil(decoded / MAX_RATIO), so that nothing can overflow; the largest dcf_size may stand for
+     * more */
     if (codec == DCF_SECTION_CODEC_ZSTD &&
-        (decoded >> 16) + ((decoded & 0xFFFFU) != 0) > stored + DCF_RATIO_SLACK) {
+        ((decoded >> 16) + ((decoded & 0xFFFFU) != 0) > stored + DCF_RATIO_SLACK ||
+         decoded == (dcf_size)-1)) {
         return DCF_ERR_LIMIT;
     }
     return DCF_OK;
 }
 
-/* Where the entry says its bytes are; `end` moves behind them. */
-static int entry_place_check(const uint8_t *data, size_t size, const uint8_t *entry, size_t *end)
+/* An entry whose type is good; `end` moves from the end of the section before to that of this. */
+static int section_check(dcf_model *m, dcf_at entry, dcf_size *end)
 {
-    const uint32_t align_log2 = entry[3];
-    const uint64_t offset = dcf_u64(entry + 8);
-    const uint64_t stored = dcf_u64(entry + 16);
-    const uint64_t limit = size - DCF_TAIL_BYTES;
-    uint64_t mask;
+    const dcf_size offset = DCF_SIZE(m, entry + 8);
+    const dcf_size stored = DCF_SIZE(m, entry + 16);
+    const dcf_size decoded = DCF_SIZE(m, entry + 24);
+    const dcf_size most = m->size - DCF_TAIL_BYTES;
+    const dcf_size before = *end;
+    const uint32_t type = DCF_BYTE(m, entry);
+    const uint32_t codec = DCF_BYTE(m, entry + 2);
+    const uint32_t align_log2 = DCF_BYTE(m, entry + 3);
+    dcf_size mask;
+    int err;
     if (align_log2 > DCF_MAX_ALIGN_LOG2) {
         return DCF_ERR_LIMIT;
     }
-    if (entry[0] == DCF_SECTION_PAYLOAD && align_log2 < 4) {
+    if (type == DCF_SECTION_PAYLOAD && align_log2 < 4) {
         return DCF_ERR_STRUCTURE;
     }
-    mask = ((uint64_t)1 << align_log2) - 1U;
-    if (offset != (((uint64_t)*end + mask) & ~mask)) {
+    mask = ((dcf_size)1 << align_log2) - 1U;
+    if (offset != ((before + mask) & ~mask)) {
         return DCF_ERR_STRUCTURE;
     }
-    if (offset > limit || stored > limit - offset) {
+    if (offset > most || stored > most - offset) {
         return DCF_ERR_TRUNCATED;
     }
-    if (any_set(data, *end, (size_t)offset)) {
+    if (!dcf_zeros(m, m->data + before, offset - before)) {
         return DCF_ERR_PADDING;
     }
-    *end = (size_t)(offset + stored);
-    return DCF_OK;
-}
-
-static void entry_keep(dcf_model *model, const uint8_t *entry)
-{
-    const uint32_t type = entry[0];
-    if (type == 0 || type > DCF_SECTION_PAYLOAD ||
-        dcf_u64(entry + 24) == 0) {
-        return; /* not known, or as if it were missing */
-    }
-    model->start[type] = (size_t)dcf_u64(entry + 8);
-    model->stored[type] = (size_t)dcf_u64(entry + 16);
-    if (entry[2] == DCF_SECTION_CODEC_ZSTD) {
-        model->zstd |= (uint32_t)1 << type;
-    }
-    if (type == DCF_SECTION_PAYLOAD) {
-        model->align_log2 = entry[3];
-    }
-}
-
-static int sections_check(dcf_model *model, size_t header, size_t table)
-{
-    size_t end = header + table;
-    size_t at;
-    int before = -1;
-    for (at = header; at < header + table; at += ENTRY_BYTES) {
-        const uint8_t *entry = model->data + at;
-        int err = entry_type_check(entry, before);
-        if (err == DCF_OK) {
-            err = entry_place_check(model->data, model->size, entry, &end);
+    *end = offset + stored;
+    err = entry_codec_check(type, codec, stored, decoded);
+    if (err == DCF_OK && type - 1U < DCF_SECTION_PAYLOAD && DCF_SLOT(type) < DCF_KEPT &&
+        decoded != 0) {
+        m->start[DCF_SLOT(type)] = m->data + offset;
+        m->stored[DCF_SLOT(type)] = stored;
+        m->zstd = (uint8_t)(m->zstd | codec << DCF_SLOT(type));
+        if (type == DCF_SECTION_PAYLOAD) {
+            m->align_log2 = (uint8_t)align_log2;
         }
+    }
+    return err;
+}
+
+static int sections_check(dcf_model *m, uint32_t header)
+{
+    dcf_at entry = m->data + header;
+    dcf_size end = header + (dcf_size)m->sections * ENTRY_BYTES;
+    uint32_t before = 0;
+    for (; m->item < m->sections; m->item++) {
+        const uint32_t type = DCF_BYTE(m, entry);
+        int err = entry_type_check(type, DCF_BYTE(m, entry + 1), before);
         if (err == DCF_OK) {
-            err = entry_codec_check(entry);
+            err = section_check(m, entry, &end);
         }
         if (err != DCF_OK) {
             return err;
         }
-        entry_keep(model, entry);
-        before = entry[0];
-        model->item++;
+        before = type + 1U;
+        entry += ENTRY_BYTES;
     }
-    if (model->size - end != DCF_TAIL_BYTES) {
+    if (m->size - end != DCF_TAIL_BYTES) {
         return DCF_ERR_STRUCTURE;
     }
-    return any_set(model->data, end, model->size) ? DCF_ERR_PADDING : DCF_OK;
+    return dcf_zeros(m, m->data + end, DCF_TAIL_BYTES) ? DCF_OK : DCF_ERR_PADDING;
 }
 
-/* CRCs of the sections that opening reads. */
-static int read_sections_check(dcf_model *model, size_t header, size_t table)
+/* The CRCs of the sections that opening reads, or of `all`. Where one is wrong, `index` is its id
+ * less 1. */
+DCF_LOCAL int dcf_sections_crc(const dcf_model *m, uint32_t all, uint32_t *index)
 {
-    size_t at;
-    model->item = 0;
-    for (at = header; at < header + table; at += ENTRY_BYTES) {
-        const uint8_t *entry = model->data + at;
-        const uint32_t type = entry[0];
-        if (type != DCF_SECTION_RECORDS && type != DCF_SECTION_TABLES) {
-            continue;
+    dcf_at entry = m->data + DCF_U16(m, m->data + 12);
+    uint32_t count = m->sections;
+    for (; count > 0; count--) {
+        *index = DCF_BYTE(m, entry) - 1U;
+        if (all || *index < DCF_SECTION_TABLES) {
+            const dcf_at bytes = m->data + DCF_SIZE(m, entry + 8);
+            if (dcf_crc_stored(m, 0, bytes, DCF_SIZE(m, entry + 16)) != DCF_U32(m, entry + 4)) {
+                return DCF_ERR_CHECKSUM;
+            }
         }
-        model->item = type - 1U;
-        if (dcf_crc(0, dcf_section_data(model, type), model->stored[type]) != dcf_u32(entry + 4)) {
-            return DCF_ERR_CHECKSUM;
-        }
+        entry += ENTRY_BYTES;
     }
     return DCF_OK;
 }
 
-static void model_clear(dcf_model *model, const uint8_t *data, size_t size)
+static int open_model(dcf_model *m)
 {
-    uint32_t i;
-    model->data = data;
-    model->size = size;
-    for (i = 0; i <= DCF_SECTION_PAYLOAD; i++) {
-        model->start[i] = 0;
-        model->stored[i] = 0;
+    uint32_t header;
+    int err = DCF_ERR_LIMIT;
+    if (m->size <= DCF_MOST) {
+        err = header_check(m, &header);
     }
-    model->zstd = 0;
-    model->tensors = 0;
-    model->tables = 0;
-    model->stride = 1;
-    model->item = 0;
-    model->place = DCF_PLACE_HEADER;
-    model->align_log2 = 0;
-}
-
-int dcf_open(dcf_model *model, const uint8_t *data, size_t size)
-{
-    size_t header = 0;
-    size_t table = 0;
-    int err;
-    model_clear(model, data, size);
-    err = header_check(data, size, &header, &table);
     if (err != DCF_OK) {
         return err;
     }
-    model->place = DCF_PLACE_SECTIONS;
-    err = sections_check(model, header, table);
+    m->place = DCF_PLACE_SECTIONS;
+    m->start[DCF_SLOT(DCF_SECTION_PAYLOAD)] = m->data; /* bytes to look ahead where it is missing */
+    err = sections_check(m, header);
     if (err == DCF_OK) {
-        err = read_sections_check(model, header, table);
+        err = dcf_sections_crc(m, 0, &m->item);
     }
     if (err == DCF_OK) {
-        err = dcf_tables_check(model);
+        err = dcf_tables_check(m);
     }
-    return err == DCF_OK ? dcf_records_check(model) : err;
+    return err == DCF_OK ? dcf_records_check(m) : err;
 }
+
+#if DCF_WITH_READ_CALLBACK
+int dcf_open_read(dcf_model *model, dcf_source *source, dcf_size size)
+{
+    int err;
+    dcf_clear(model, sizeof *model);
+    model->source = source;
+    model->size = size;
+    source->size = size;
+    source->held = 0;
+    source->status = 0;
+    err = open_model(model);
+    return DCF_RESULT(model, err);
+}
+#else
+int dcf_open(dcf_model *model, const uint8_t *data, dcf_size size)
+{
+    dcf_clear(model, sizeof *model);
+    model->data = data;
+    model->size = size;
+    return open_model(model);
+}
+#endif

@@ -2,99 +2,101 @@
  * dcformat/container.py. */
 #include "dcf_internal.h"
 
-enum { FIRST_FIELDS = 12 };
+enum {
+    FIRST_FIELDS = 12,
+    PLAIN = 0xFFFFFF, /* layout DENSE, values RAW and coder PACKED are all 0 */
+    LEGAL = 0x9F      /* bit 3 * layout + coder */
+};
 
-static uint64_t payload_bytes(const uint8_t *record)
+/* Processors without this instruction would take a function of hundreds of bytes from a library. */
+#if defined(__ARM_ARCH_6M__) || defined(__AVR__) || defined(__MSP430__) || \
+    (defined(__riscv) && !defined(__riscv_div))
+DCF_LOCAL dcf_size dcf_divide(dcf_size a, dcf_size b)
 {
-    return (record[7] & DCF_RECORD_WIDE) ? dcf_u64(record + 12) : dcf_u32(record + 12);
-}
-
-/* Start of the payload of `bytes` bytes that follows one that ends at `end`. */
-static uint64_t payload_start(const dcf_model *model, const uint8_t *record, uint64_t bytes,
-                              size_t end)
-{
-    uint64_t mask = 0;
-    if (record[4] == DCF_LAYOUT_DENSE && record[5] == DCF_VALUES_RAW &&
-        record[6] == DCF_CODER_PACKED) {
-        if (bytes == 0) {
-            mask = 0;
-        } else if (bytes >= 64) {
-            mask = ((uint64_t)1 << model->align_log2) - 1U;
-        } else {
-            mask = (bytes & 1U) ? 0 : (bytes & 2U) ? 1 : 3;
-        }
+    dcf_size bit = 1;
+    dcf_size quotient = 0;
+    while (b < a && !(b >> (sizeof b * 8U - 1U))) {
+        b <<= 1;
+        bit <<= 1;
     }
-    return ((uint64_t)end + mask) & ~mask;
+    do {
+        if (a >= b) {
+            a -= b;
+            quotient |= bit;
+        }
+        b >>= 1;
+        bit >>= 1;
+    } while (bit != 0);
+    return quotient;
 }
-
-/* Product of dims, a dim of 0 counted as 1; MAX_ELEMENTS + 1 where it is above MAX_ELEMENTS. */
-static uint64_t extent(const uint32_t *dims, uint32_t count)
+#else
+DCF_LOCAL dcf_size dcf_divide(dcf_size a, dcf_size b)
 {
-    const uint64_t most = DCF_MAX_ELEMENTS;
-    uint64_t all = 1;
-    uint32_t i;
-    for (i = 0; i < count; i++) {
-        if (dims[i] == 0) {
-            continue;
-        }
-        /* all is at most 2^40, so neither half overflows */
-        const uint64_t high = (all >> 32) * dims[i];
-        const uint64_t low = (all & 0xFFFFFFFFU) * dims[i];
-        if (high > most >> 32 || low > most || (high << 32) + low > most) {
-            return most + 1U;
-        }
-        all = (high << 32) + low;
+    return a / b;
+}
+#endif
+
+DCF_LOCAL int dcf_word(dcf_record *r, uint32_t *word)
+{
+    if (r->at == r->end) {
+        return DCF_ERR_TRUNCATED;
     }
-    return all;
+    *word = DCF_U32(r->tensor->model, r->at);
+    r->at += 4;
+    return DCF_OK;
 }
 
-/* Product of dims, MAX_ELEMENTS + 1 where it is larger than MAX_ELEMENTS. */
-static uint64_t product(const uint32_t *dims, uint32_t count)
+/* ---- shape ---- */
+
+/* Where the dims of an untied record stand. */
+static dcf_at dims_of(const dcf_model *m, dcf_at record)
 {
-    uint32_t i;
-    for (i = 0; i < count; i++) {
-        if (dims[i] == 0) {
-            return 0;
-        }
+    return record + ((DCF_BYTE(m, record + 7) & DCF_RECORD_WIDE) ? 20 : 16);
+}
+
+DCF_LOCAL uint32_t dcf_dim(const dcf_tensor *t, uint32_t axis)
+{
+    const dcf_model *m = t->model;
+    const dcf_at dims = dims_of(m, t->record);
+    if (DCF_BYTE(m, t->record + 7) & DCF_RECORD_PERMUTED) {
+        axis = DCF_BYTE(m, dims + 4 * (dcf_size)DCF_BYTE(m, t->record + 2) + axis);
     }
-    return extent(dims, count);
+    return DCF_U32(m, dims + 4 * (dcf_size)axis);
 }
 
-static size_t saturated(uint64_t value)
+/* Check 6. */
+static int extent_check(const dcf_model *m, dcf_at dims, uint32_t rank)
 {
-    return value > SIZE_MAX ? SIZE_MAX : (size_t)value;
+    dcf_size all = 1;
+    for (; rank > 0; rank--) {
+        const uint32_t dim = DCF_U32(m, dims);
+        dims += 4;
+        if (dim > dcf_divide(DCF_MOST_ELEMENTS, all)) {
+            return DCF_ERR_LIMIT;
+        }
+        all *= dim ? dim : 1U;
+    }
+    return DCF_OK;
 }
 
-/* Check 7: `order` holds rank axes and their padding. Puts the dims into stored order. */
-static int order_read(dcf_tensor *t, const uint8_t *order)
+/* Check 7: `order` holds rank axes and their padding. */
+static int order_check(const dcf_model *m, dcf_at order, uint32_t rank)
 {
-    const uint32_t rank = t->rank;
-    uint32_t logical[DCF_MAX_RANK];
     uint32_t seen = 0;
     uint32_t moved = 0;
     uint32_t i;
     for (i = 0; i < rank; i++) {
-        const uint32_t axis = order[i];
-        if (axis >= rank || ((seen >> axis) & 1U)) {
+        const uint32_t axis = DCF_BYTE(m, order + i);
+        if (axis >= rank) {
             return DCF_ERR_STRUCTURE;
         }
-        seen |= (uint32_t)1 << axis;
+        seen |= 1U << axis;
         moved |= axis ^ i;
-        logical[i] = t->dims[i];
     }
-    if (moved == 0) {
+    if (moved == 0 || seen != (1U << rank) - 1U) {
         return DCF_ERR_STRUCTURE;
     }
-    for (i = rank; i % 4 != 0; i++) {
-        if (order[i] != 0) {
-            return DCF_ERR_PADDING;
-        }
-    }
-    for (i = 0; i < rank; i++) {
-        t->order[i] = order[i];
-        t->dims[i] = logical[order[i]];
-    }
-    return DCF_OK;
+    return dcf_zeros(m, order + rank, (0U - rank) & 3U) ? DCF_OK : DCF_ERR_PADDING;
 }
 
 /* Check 8. */
@@ -104,319 +106,428 @@ static int block_word_read(dcf_tensor *t, uint32_t word)
         return DCF_ERR_PADDING;
     }
     t->block_rows = word & 0xFFFFFFU;
-    t->offset_width = (uint8_t)(1U + ((word >> 24) & 3U));
-    t->classes = (uint8_t)(1U + ((word >> 26) & 3U));
+    t->offset_width = (uint8_t)(1U + (word >> 24 & 3U));
+    t->classes = (uint8_t)(1U + (word >> 26 & 3U));
     return t->block_rows == 0 ? DCF_ERR_STRUCTURE : DCF_OK;
 }
 
-/* Checks 4 to 8: payload size, dims, order, block word. */
-static int shape_fields(dcf_record *r, const uint8_t *record)
+/* Rows, columns and elements. */
+static void extents(dcf_tensor *t, uint32_t rank, uint32_t row_axes)
+{
+    dcf_size product = 1;
+    uint32_t i;
+    for (i = 0;; i++) {
+        if (i == row_axes) {
+            t->rows = product;
+            product = 1;
+        }
+        if (i == rank) {
+            break;
+        }
+        product *= dcf_dim(t, i);
+    }
+    t->columns = product;
+    t->elements = t->rows * product;
+}
+
+/* Checks 4 to 8; `r->at` moves behind the fields. */
+static int shape_read(dcf_record *r, uint32_t flags)
 {
     dcf_tensor *t = r->tensor;
-    const uint32_t flags = record[7];
-    const uint32_t rank = t->rank;
-    const uint8_t *dims;
-    const uint8_t *order;
-    const uint8_t *word;
-    uint64_t most;
-    uint32_t i;
+    const dcf_model *m = t->model;
+    const uint32_t rank = DCF_BYTE(m, r->at + 2);
+    const uint32_t row_axes = DCF_BYTE(m, r->at + 3);
+    const dcf_at dims = dims_of(m, r->at);
+    const uint32_t order = (uint32_t)(dims - r->at) + 4U * rank;
+    uint32_t word = order;
     int err;
+    r->rank = rank;
     if (rank > DCF_MAX_RANK) {
         return DCF_ERR_LIMIT;
     }
-    if (t->row_axes > rank) {
+    if (row_axes > rank) {
         return DCF_ERR_STRUCTURE;
     }
-    if (!dcf_take(&r->fields, FIRST_FIELDS + ((flags & DCF_RECORD_WIDE) ? 8U : 4U))) {
+    if (flags & DCF_RECORD_PERMUTED) {
+        word += (rank + 3U) & ~3U;
+    }
+    if (word + (flags & DCF_RECORD_BLOCKED) > (uint32_t)(r->end - r->at)) { /* BLOCKED is 4 */
         return DCF_ERR_TRUNCATED;
     }
-    dims = dcf_take(&r->fields, 4U * (size_t)rank);
-    order = dims && (flags & DCF_RECORD_PERMUTED)
-                ? dcf_take(&r->fields, ((size_t)rank + 3U) & ~(size_t)3U)
-                : dims;
-    word = order && (flags & DCF_RECORD_BLOCKED) ? dcf_take(&r->fields, 4) : order;
-    if (!word) {
-        return DCF_ERR_TRUNCATED;
+    err = extent_check(m, dims, rank);
+    if (err == DCF_OK && (flags & DCF_RECORD_PERMUTED)) {
+        err = order_check(m, r->at + order, rank);
     }
-    for (i = 0; i < rank; i++) {
-        t->dims[i] = dcf_u32(dims + 4 * i);
-    }
-    most = extent(t->dims, rank);
-    if (most > DCF_MAX_ELEMENTS || most > DCF_BUILD_ELEMENTS) {
-        return DCF_ERR_LIMIT;
-    }
-    t->elements = (size_t)product(t->dims, rank);
-    err = (flags & DCF_RECORD_PERMUTED) ? order_read(t, order) : DCF_OK;
-    if (err == DCF_OK && (flags & DCF_RECORD_BLOCKED)) {
-        err = block_word_read(t, dcf_u32(word));
-    }
-    t->rows = saturated(product(t->dims, t->row_axes));
-    t->columns = saturated(product(t->dims + t->row_axes, rank - t->row_axes));
-    return err;
-}
-
-/* Check 14: the block of a DENSE, PACKED tensor has just the bytes of its bits. */
-static int packed_check(const dcf_tensor *t, uint64_t block)
-{
-    const uint64_t bits = (uint64_t)t->symbols * dcf_packed_bits(t->alphabet);
-    const uint64_t wanted = (t->elements * bits + 7U) / 8U;
-    if (t->layout != DCF_LAYOUT_DENSE || t->coder != DCF_CODER_PACKED || block == wanted) {
-        return DCF_OK;
-    }
-    return block < wanted ? DCF_ERR_TRUNCATED : DCF_ERR_STRUCTURE;
-}
-
-/* Checks 12 to 14: the parts of the payload. `payload` may be more than memory holds. */
-static int parts_check(dcf_record *r, uint64_t payload)
-{
-    dcf_tensor *t = r->tensor;
-    const uint64_t decoded = (uint64_t)t->elements * t->width;
-    uint64_t parts = r->parameters * r->parameter_bytes;
-    t->blocks = 1;
-    if (t->block_rows != 0) {
-        t->blocks = t->rows / t->block_rows + (t->rows % t->block_rows != 0);
-        if ((t->layout == DCF_LAYOUT_DENSE && t->coder == DCF_CODER_PACKED) || t->blocks < 2 ||
-            (t->classes > 1 && t->coder != DCF_CODER_HUFFMAN)) {
-            return DCF_ERR_STRUCTURE;
-        }
-        parts += (uint64_t)(t->blocks - 1U) * t->offset_width;
-        parts += t->classes > 1 ? ((uint64_t)t->blocks + 3U) / 4U : 0;
-    }
-    /* ceil(decoded / MAX_RATIO) - RATIO_SLACK, so that nothing can overflow */
-    if (payload < decoded >> 16 &&
-        (decoded >> 16) + ((decoded & 0xFFFFU) != 0) > payload + DCF_RATIO_SLACK) {
-        return DCF_ERR_LIMIT;
-    }
-    if (parts > payload) {
-        return DCF_ERR_TRUNCATED;
-    }
-    return packed_check(t, payload - parts);
-}
-
-/* Check 15, and the pointers that it makes safe. */
-static int payload_place(dcf_record *r, const uint8_t *record, uint64_t bytes, dcf_mark *mark)
-{
-    const dcf_model *model = r->tensor->model;
-    dcf_tensor *t = r->tensor;
-    const size_t section = model->stored[DCF_SECTION_PAYLOAD];
-    const uint64_t start = payload_start(model, record, bytes, mark->payload);
-    const uint8_t *at;
-    if (start > section || bytes > section - start) {
-        return DCF_ERR_TRUNCATED;
-    }
-    at = dcf_section_data(model, DCF_SECTION_PAYLOAD) + start;
-    t->payload = at;
-    t->payload_size = (size_t)bytes;
-    t->padding = (size_t)start - mark->payload;
-    mark->payload = (size_t)(start + bytes);
-    if (t->unsupported) {
-        return DCF_OK;
-    }
-    t->parameters = (size_t)r->parameters;
-    t->gap_bits = (uint8_t)dcf_packed_bits(t->highest_gap + 1U);
-    t->symbol_bits = (uint8_t)dcf_packed_bits(t->alphabet);
-    at += t->parameters * r->parameter_bytes;
-    t->offsets = at;
-    if (t->block_rows != 0) {
-        at += (t->blocks - 1U) * t->offset_width;
-    }
-    t->block_class = at;
-    if (t->classes > 1) {
-        at += (t->blocks + 3U) / 4U;
-    }
-    t->coded = at;
-    t->coded_size = t->payload_size - (size_t)(at - t->payload);
-    return DCF_OK;
-}
-
-static void tensor_clear(dcf_tensor *t, const dcf_model *model, const uint8_t *record)
-{
-    uint8_t *bytes = (uint8_t *)t;
-    size_t i;
-    for (i = 0; i < sizeof *t; i++) {
-        bytes[i] = 0;
-    }
-    for (i = 0; i < DCF_MAX_RANK; i++) {
-        t->order[i] = (uint8_t)i;
-    }
-    t->model = model;
-    t->dtype = record[1];
-    t->rank = record[2];
-    t->row_axes = record[3];
-    t->layout = record[4];
-    t->values = record[5];
-    t->coder = record[6];
-    t->crc = dcf_u32(record + 8);
-    t->axis = DCF_NO_AXIS;
-    t->classes = 1;
-    t->symbols = 1;
-    t->levels = NULL;
-    t->codes = NULL;
-    t->lookup = NULL;
-}
-
-/* Steps over a record that was checked. */
-static void record_skip(const dcf_model *model, dcf_mark *mark)
-{
-    const uint8_t *record = dcf_section_data(model, DCF_SECTION_RECORDS) + mark->record;
-    mark->record += 4U * (size_t)record[0];
-    if (!(record[7] & DCF_RECORD_TIED)) {
-        const uint64_t bytes = payload_bytes(record);
-        mark->payload = (size_t)(payload_start(model, record, bytes, mark->payload) + bytes);
-    }
-}
-
-/* Find checked record `index`: at most stride - 1 steps from a mark. */
-static dcf_mark seek(const dcf_model *model, uint32_t index)
-{
-    dcf_mark mark = model->mark[index / model->stride];
-    uint32_t i;
-    for (i = index % model->stride; i > 0; i--) {
-        record_skip(model, &mark);
-    }
-    return mark;
-}
-
-static int record_is_tied(const dcf_model *model, uint32_t index)
-{
-    const uint8_t *section = dcf_section_data(model, DCF_SECTION_RECORDS);
-    return (section[seek(model, index).record + 7] & DCF_RECORD_TIED) != 0;
-}
-
-/* Check 3. */
-static int tied_read(const dcf_model *model, uint32_t index, const uint8_t *record,
-                     uint32_t *target)
-{
-    uint32_t i;
-    if (record[0] != 3 || record[7] != DCF_RECORD_TIED) {
-        return DCF_ERR_STRUCTURE;
-    }
-    for (i = 1; i < 7; i++) {
-        if (record[i] != 0) {
-            return DCF_ERR_PADDING;
-        }
-    }
-    *target = dcf_u32(record + 8);
-    if (*target >= index || record_is_tied(model, *target)) {
-        return DCF_ERR_STRUCTURE;
-    }
-    return DCF_OK;
-}
-
-static int untied_read(dcf_record *r, const uint8_t *record, dcf_mark *mark)
-{
-    uint64_t payload;
-    int err = shape_fields(r, record);
     if (err != DCF_OK) {
         return err;
     }
-    payload = payload_bytes(record);
-    err = DCF_ERR_UNSUPPORTED;
-    if (dcf_rooms_here(r->tensor)) {
-        err = dcf_rooms_legal(r->tensor, payload);
-        if (err == DCF_OK) {
-            err = dcf_rooms_fields(r);
-        }
-        if (err == DCF_OK) {
-            err = parts_check(r, payload);
-        }
+    extents(t, rank, row_axes);
+    t->block_rows = t->rows;
+    r->at += word;
+    if (flags & DCF_RECORD_BLOCKED) {
+        uint32_t blocks;
+        err = dcf_word(r, &blocks);
+        return err == DCF_OK ? block_word_read(t, blocks) : err;
     }
-    if (err == DCF_ERR_UNSUPPORTED) {
-        r->tensor->unsupported = 1;
-        err = DCF_OK;
-    }
-    return err == DCF_OK ? payload_place(r, record, payload, mark) : err;
-}
-
-int dcf_record_read(const dcf_model *model, uint32_t index, dcf_mark *mark, dcf_tensor *tensor,
-                    uint32_t *tied)
-{
-    const uint8_t *record = dcf_section_data(model, DCF_SECTION_RECORDS) + mark->record;
-    const size_t remaining = model->stored[DCF_SECTION_RECORDS] - mark->record;
-    dcf_record r;
-    int err;
-    if (remaining < FIRST_FIELDS) {
-        return DCF_ERR_TRUNCATED;
-    }
-    r.fields.data = record;
-    r.fields.left = 4U * (size_t)record[0];
-    if (r.fields.left < FIRST_FIELDS) {
-        return DCF_ERR_STRUCTURE;
-    }
-    if (r.fields.left > remaining) {
-        return DCF_ERR_TRUNCATED;
-    }
-    if (record[7] & 0xF0U) {
-        return DCF_ERR_STRUCTURE;
-    }
-    r.tensor = tensor;
-    r.parameters = 0;
-    r.parameter_bytes = 0;
-    *tied = DCF_NO_TENSOR;
-    tensor_clear(tensor, model, record);
-    tensor->index = index;
-    if (record[7] & DCF_RECORD_TIED) {
-        err = tied_read(model, index, record, tied);
-    } else {
-        err = untied_read(&r, record, mark);
-    }
-    mark->record += 4U * (size_t)record[0];
     return err;
 }
 
-int dcf_records_check(dcf_model *model)
+/* ---- rooms ---- */
+
+/* Check 9: is everything known, and in this build? */
+static int rooms_here(const dcf_tensor *t, uint32_t dtype)
 {
-    const uint8_t *section = dcf_section_data(model, DCF_SECTION_RECORDS);
-    const size_t size = model->stored[DCF_SECTION_RECORDS];
-    dcf_mark mark = {4, 0};
-    model->place = DCF_PLACE_RECORDS;
-    model->item = 0;
-    if (size == 0) {
-        model->place = DCF_PLACE_END;
-        model->item = DCF_SECTION_PAYLOAD;
-        return model->stored[DCF_SECTION_PAYLOAD] == 0 ? DCF_OK : DCF_ERR_STRUCTURE;
+    const uint32_t layouts = 1U << DCF_LAYOUT_DENSE | (uint32_t)DCF_WITH_GAP << DCF_LAYOUT_GAP |
+                             (uint32_t)DCF_WITH_RUN << DCF_LAYOUT_RUN;
+    const uint32_t values = 1U << DCF_VALUES_RAW | (uint32_t)DCF_WITH_FIXED << DCF_VALUES_FIXED |
+                            (uint32_t)DCF_WITH_AFFINE << DCF_VALUES_AFFINE |
+                            (uint32_t)DCF_WITH_CODEBOOK << DCF_VALUES_CODEBOOK;
+    const uint32_t coders = (uint32_t)DCF_WITH_PACKED << DCF_CODER_PACKED |
+                            (uint32_t)DCF_WITH_HUFFMAN << DCF_CODER_HUFFMAN |
+                            1U << DCF_CODER_ZSTD;
+    return dcf_dtype_width(dtype) != 0 && t->layout < 8 && t->values < 8 && t->coder < 8 &&
+           (layouts >> t->layout & values >> t->values & coders >> t->coder & 1U);
+}
+
+/* Check 11, steps b and c. */
+static int values_read(dcf_record *r, uint32_t dtype)
+{
+    switch (r->tensor->values) {
+#if DCF_WITH_FIXED
+    case DCF_VALUES_FIXED:
+        return dcf_fixed_fields(r, dtype);
+#endif
+#if DCF_WITH_AFFINE
+    case DCF_VALUES_AFFINE:
+        return dcf_affine_fields(r, dtype);
+#endif
+#if DCF_WITH_CODEBOOK
+    case DCF_VALUES_CODEBOOK:
+        return dcf_codebook_fields(r, dtype);
+#endif
+    default:
+        return dcf_raw_fields(r, dtype);
     }
-    if (size < 4) {
-        return DCF_ERR_TRUNCATED;
+}
+
+/* Check 11, step a. */
+static int layout_read(dcf_record *r)
+{
+    uint32_t word;
+    int err;
+    if (r->tensor->layout == DCF_LAYOUT_DENSE) {
+        return DCF_OK;
     }
-    model->tensors = dcf_u32(section);
-    if (model->tensors > DCF_MAX_TENSORS || model->tensors > DCF_BUILD_TENSORS) {
+    err = dcf_word(r, &word);
+    if (err != DCF_OK) {
+        return err;
+    }
+#if DCF_WITH_GAP
+    if (r->tensor->layout == DCF_LAYOUT_GAP) {
+        return dcf_gap_fields(r, word);
+    }
+#endif
+#if DCF_WITH_RUN
+    return dcf_run_fields(r, word);
+#endif
+}
+
+/* Check 11, step d. */
+static int layout_agrees(dcf_record *r)
+{
+    dcf_tensor *t = r->tensor;
+    const uint32_t run = t->layout == DCF_LAYOUT_RUN;
+    uint32_t below = 1U - run;
+    if (t->layout == DCF_LAYOUT_DENSE) {
+        return DCF_OK;
+    }
+    if (t->symbols == 1) {
+        below = t->alphabet;
+    }
+    t->background = (uint8_t)r->background;
+    return r->background < below && (!run || below <= DCF_MAX_SYMBOLS - 2) ? DCF_OK
+                                                                        : DCF_ERR_STRUCTURE;
+}
+
+/* Check 11. */
+static int parameters_read(dcf_record *r, uint32_t dtype)
+{
+    dcf_tensor *t = r->tensor;
+    int err = layout_read(r);
+    if (err == DCF_OK) {
+        err = values_read(r, dtype);
+    }
+    if (err == DCF_OK) {
+        err = layout_agrees(r);
+    }
+    if (err == DCF_OK && !DCF_WITH_WIDE_NUMBERS && t->width > 1) {
+        err = DCF_ERR_UNSUPPORTED;
+    }
+#if DCF_WITH_HUFFMAN
+    if (err == DCF_OK && t->coder == DCF_CODER_HUFFMAN) {
+        err = dcf_huffman_fields(r);
+    }
+#endif
+    return err == DCF_OK && r->at != r->end ? DCF_ERR_STRUCTURE : err;
+}
+
+/* Checks 12 to 14: the parts of the payload. `parts` is what stands before the blocks. */
+static int parts_check(dcf_record *r, uint32_t blocked, dcf_size payload, dcf_size *parts)
+{
+    dcf_tensor *t = r->tensor;
+    const uint32_t dense_packed = (t->layout | t->coder) == 0;
+    const dcf_size decoded = t->elements * t->width;
+    dcf_size least;
+    *parts = r->parameters;
+    t->blocks = 1;
+    if (blocked) {
+        if (dense_packed || t->rows <= t->block_rows ||
+            (t->classes > 1 && t->coder != DCF_CODER_HUFFMAN)) {
+            return DCF_ERR_STRUCTURE;
+        }
+        t->blocks = dcf_divide(t->rows - 1U, t->block_rows) + 1U;
+        *parts += (t->blocks - 1U) * t->offset_width;
+        if (t->classes > 1) {
+            *parts += (t->blocks + 3U) >> 2;
+        }
+    }
+    least = (decoded >> 16) + ((decoded & 0xFFFFU) != 0); /* MAX_RATIO is 2^16 */
+    if (payload < least && payload + DCF_RATIO_SLACK < least) {
         return DCF_ERR_LIMIT;
     }
-    model->stride = model->tensors / DCF_MARKS + 1U;
-    for (; model->item < model->tensors; model->item++) {
-        dcf_tensor tensor;
-        uint32_t tied;
-        int err;
-        if (model->item % model->stride == 0) {
-            model->mark[model->item / model->stride] = mark;
+    if (*parts > payload) {
+        return DCF_ERR_TRUNCATED;
+    }
+#if DCF_WITH_PACKED
+    t->symbol_bits = (uint8_t)dcf_packed_bits(t->alphabet);
+    t->gap_bits = (uint8_t)dcf_packed_bits(t->highest_gap + 1U);
+    if (dense_packed) {
+        return dcf_dense_packed_check(t, payload - *parts);
+    }
+#endif
+    return DCF_OK;
+}
+
+/* Checks 9 to 14. */
+static int rooms_read(dcf_record *r, uint32_t kind, dcf_size payload, dcf_size *parts)
+{
+    dcf_tensor *t = r->tensor;
+    const uint32_t dtype = DCF_BYTE(t->model, t->record + 1);
+    const uint32_t blocked = kind >> 24 & DCF_RECORD_BLOCKED;
+    int err;
+    if (!rooms_here(t, dtype)) {
+        return DCF_ERR_UNSUPPORTED;
+    }
+    if (!(LEGAL >> (3U * t->layout + t->coder) & 1) ||
+        (t->elements == 0 && ((kind & PLAIN) | blocked | payload) != 0)) {
+        return DCF_ERR_STRUCTURE;
+    }
+    err = parameters_read(r, dtype);
+    if (err == DCF_OK) {
+        err = parts_check(r, blocked, payload, parts);
+    }
+    if (err == DCF_OK && t->coder == DCF_CODER_ZSTD) {
+        err = DCF_ERR_UNSUPPORTED;
+    }
+    return err;
+}
+
+/* ---- payload ---- */
+
+/* What the payload's start is a multiple of, less 1. */
+static dcf_size payload_mask(const dcf_model *m, uint32_t kind, dcf_size bytes)
+{
+    if ((kind & PLAIN) || bytes == 0) {
+        return 0;
+    }
+    if (bytes >= 64) {
+        return ((dcf_size)1 << m->align_log2) - 1U;
+    }
+    bytes |= 4U;
+    return (bytes & (0U - bytes)) - 1U;
+}
+
+/* Check 15, and where the parts of the payload stand. `at` is the end of the payload before. */
+static int payload_place(dcf_record *r, uint32_t kind, dcf_size bytes, dcf_size parts,
+                         dcf_size *at)
+{
+    dcf_tensor *t = r->tensor;
+    const dcf_model *m = t->model;
+    const dcf_size section = m->stored[DCF_SLOT(DCF_SECTION_PAYLOAD)];
+    const dcf_size mask = payload_mask(m, kind, bytes);
+    const dcf_size start = (*at + mask) & ~mask;
+    if (start > section || bytes > section - start) {
+        return DCF_ERR_TRUNCATED;
+    }
+    t->payload = m->start[DCF_SLOT(DCF_SECTION_PAYLOAD)] + start;
+    t->offsets = t->payload + r->parameters;
+    t->coded = t->payload + parts;
+    t->coded_size = bytes - parts;
+    *at = start + bytes;
+    return DCF_OK;
+}
+
+/* ---- records ---- */
+
+/* A mark at or before record `index`; `index` becomes the number of records from there on. */
+DCF_LOCAL dcf_mark dcf_mark_before(const dcf_model *m, uint32_t *index)
+{
+#if DCF_MARKS
+    const dcf_mark mark = m->mark[*index / m->stride];
+    *index %= m->stride;
+#else
+    dcf_mark mark;
+    (void)index;
+    mark.record = m->start[DCF_SECTION_RECORDS] + 4;
+    mark.payload = 0;
+#endif
+    return mark;
+}
+
+/* Check 3. */
+static int tied_read(const dcf_model *m, uint32_t index, dcf_tensor *t)
+{
+    const uint32_t first = DCF_U32(m, t->record);
+    const uint32_t second = DCF_U32(m, t->record + 4);
+    uint32_t target = DCF_U32(m, t->record + 8);
+    dcf_mark mark;
+    t->tied = 1;
+    t->index = target;
+    if ((first & 0xFFU) != FIRST_FIELDS / 4 || second >> 24 != DCF_RECORD_TIED) {
+        return DCF_ERR_STRUCTURE;
+    }
+    if (first >> 8 != 0 || second << 8 != 0) {
+        return DCF_ERR_PADDING;
+    }
+    if (target >= index) {
+        return DCF_ERR_STRUCTURE;
+    }
+    mark = dcf_mark_before(m, &target);
+    for (; target > 0; target--) {
+        mark.record += 4U * (dcf_size)DCF_BYTE(m, mark.record);
+    }
+    return (DCF_BYTE(m, mark.record + 7) & DCF_RECORD_TIED) ? DCF_ERR_STRUCTURE : DCF_OK;
+}
+
+/* Checks 4 to 15. */
+static int untied_read(dcf_record *r, dcf_size *end)
+{
+    dcf_tensor *t = r->tensor;
+    const dcf_model *m = t->model;
+    const uint32_t kind = DCF_U32(m, t->record + 4);
+    dcf_size payload;
+    dcf_size parts = 0;
+    int err = shape_read(r, kind >> 24);
+    if (err != DCF_OK) {
+        return err;
+    }
+    payload = (kind >> 24 & DCF_RECORD_WIDE) ? DCF_SIZE(m, t->record + 12)
+                                             : DCF_U32(m, t->record + 12);
+    err = rooms_read(r, kind, payload, &parts);
+    if (err == DCF_ERR_UNSUPPORTED) {
+        t->unsupported = 1;
+        err = DCF_OK;
+    }
+    return err == DCF_OK ? payload_place(r, kind, payload, parts, end) : err;
+}
+
+DCF_LOCAL int dcf_record_read(const dcf_model *m, uint32_t index, dcf_mark *mark, dcf_tensor *t)
+{
+    const dcf_at record = mark->record;
+    const dcf_size left = m->stored[DCF_SECTION_RECORDS] - (dcf_size)(record - m->start[DCF_SECTION_RECORDS]);
+    dcf_size size;
+    uint32_t flags;
+    dcf_record r;
+    if (left < FIRST_FIELDS) {
+        return DCF_ERR_TRUNCATED;
+    }
+    size = 4U * (dcf_size)DCF_BYTE(m, record);
+    if (size < FIRST_FIELDS) {
+        return DCF_ERR_STRUCTURE;
+    }
+    if (size > left) {
+        return DCF_ERR_TRUNCATED;
+    }
+    flags = DCF_BYTE(m, record + 7);
+    if (flags >= 2U * DCF_RECORD_WIDE) {
+        return DCF_ERR_STRUCTURE;
+    }
+    dcf_clear(t, sizeof *t);
+    t->model = m;
+    t->record = record;
+    t->index = index;
+    mark->record += size;
+    if (flags & DCF_RECORD_TIED) {
+        return tied_read(m, index, t);
+    }
+    t->layout = DCF_BYTE(m, record + 4);
+    t->values = DCF_BYTE(m, record + 5);
+    t->coder = DCF_BYTE(m, record + 6);
+    t->crc = DCF_U32(m, record + 8);
+    t->classes = 1;
+    r.tensor = t;
+    r.at = record;
+    r.end = record + size;
+    r.parameters = 0;
+    r.background = 0;
+    return untied_read(&r, &mark->payload);
+}
+
+DCF_LOCAL int dcf_records_check(dcf_model *m)
+{
+    const dcf_size size = m->stored[DCF_SECTION_RECORDS];
+    dcf_mark mark = {m->start[DCF_SECTION_RECORDS] + size, 0};
+    dcf_tensor t;
+    m->place = DCF_PLACE_RECORDS;
+    m->item = 0;
+    if (size != 0) {
+        if (size < 4) {
+            return DCF_ERR_TRUNCATED;
         }
-        err = dcf_record_read(model, model->item, &mark, &tensor, &tied);
+        m->tensors = DCF_U32(m, m->start[DCF_SECTION_RECORDS]);
+        mark.record = m->start[DCF_SECTION_RECORDS] + 4;
+    }
+    if (m->tensors > DCF_MAX_TENSORS || m->tensors > DCF_MOST_TENSORS) {
+        return DCF_ERR_LIMIT;
+    }
+#if DCF_MARKS
+    m->stride = m->tensors / DCF_MARKS + 1U;
+#endif
+    for (; m->item < m->tensors; m->item++) {
+        int err;
+#if DCF_MARKS
+        if (m->item % m->stride == 0) {
+            m->mark[m->item / m->stride] = mark;
+        }
+#endif
+        err = dcf_record_read(m, m->item, &mark, &t);
         if (err != DCF_OK) {
             return err;
         }
     }
-    model->place = DCF_PLACE_END;
-    model->item = mark.record != size ? DCF_SECTION_RECORDS : DCF_SECTION_PAYLOAD;
-    if (mark.record != size || mark.payload != model->stored[DCF_SECTION_PAYLOAD]) {
+    m->place = DCF_PLACE_END;
+    m->item = DCF_SECTION_RECORDS;
+    if (mark.record != m->start[DCF_SECTION_RECORDS] + size) {
         return DCF_ERR_STRUCTURE;
     }
-    return DCF_OK;
+    m->item = DCF_SECTION_PAYLOAD;
+    return mark.payload == m->stored[DCF_SLOT(DCF_SECTION_PAYLOAD)] ? DCF_OK : DCF_ERR_STRUCTURE;
 }
 
-int dcf_tensor_at(const dcf_model *model, uint32_t index, dcf_tensor *tensor)
+int dcf_tensor_at(const dcf_model *m, uint32_t index, dcf_tensor *t)
 {
-    dcf_mark mark;
-    uint32_t tied;
-    int err;
-    if (index >= model->tensors) {
-        return DCF_ERR_ARGUMENT;
+    int err = DCF_ERR_ARGUMENT;
+    while (index < m->tensors) {
+        uint32_t steps = index;
+        dcf_mark mark = dcf_mark_before(m, &steps);
+        uint32_t at = index - steps;
+        do {
+            err = dcf_record_read(m, at, &mark, t);
+        } while (err == DCF_OK && at++ != index);
+        if (err != DCF_OK || !t->tied) {
+            break;
+        }
+        index = t->index;
     }
-    mark = seek(model, index);
-    err = dcf_record_read(model, index, &mark, tensor, &tied);
-    if (err == DCF_OK && tied != DCF_NO_TENSOR) {
-        mark = seek(model, tied);
-        err = dcf_record_read(model, tied, &mark, tensor, &tied);
-    }
-    return err;
+    return DCF_RESULT(m, err);
 }

@@ -1,74 +1,66 @@
 /* Section TABLES. Spec: spec/DCF.md, "TABLES". Sister: dcformat/container.py. */
 #include "dcf_internal.h"
 
-const uint8_t *dcf_table_entry(const dcf_model *model, uint32_t index, size_t *bytes)
+DCF_LOCAL dcf_at dcf_table_entry(const dcf_model *m, uint32_t index, dcf_at *end)
 {
-    const uint8_t *section = dcf_section_data(model, DCF_SECTION_TABLES);
-    const uint32_t start = dcf_u32(section + 4 + 4 * (size_t)index);
-    size_t end = model->stored[DCF_SECTION_TABLES];
-    if (index + 1U < model->tables) {
-        end = dcf_u32(section + 8 + 4 * (size_t)index);
+    const dcf_at section = m->start[DCF_SECTION_TABLES];
+    const dcf_at offset = section + 4 + 4 * (dcf_size)index;
+    *end = section + m->stored[DCF_SECTION_TABLES];
+    if (index + 1U < m->tables) {
+        *end = section + DCF_U32(m, offset + 4);
     }
-    *bytes = end - start;
-    return section + start;
+    return section + DCF_U32(m, offset);
 }
 
-/* An entry of a kind, or a codebook of a type, that is not here. */
-static int unsupported(const uint8_t *entry)
+/* Is an entry of a kind, or a codebook of a type, that is not here? */
+static int table_unsupported(const dcf_model *m, dcf_at entry)
 {
-#ifndef DCF_NO_CODEBOOK
-    if (entry[0] == DCF_TABLE_CODEBOOK) {
-        return dcf_dtype_width(entry[1]) == 0;
+    const uint32_t kind = DCF_BYTE(m, entry);
+    if (DCF_WITH_CODEBOOK && kind == DCF_TABLE_CODEBOOK) {
+        return dcf_dtype_width(DCF_BYTE(m, entry + 1)) == 0;
     }
-#endif
-#ifndef DCF_NO_HUFFMAN
-    if (entry[0] <= DCF_TABLE_HUFFMAN_FLAT) {
-        return 0;
-    }
-#endif
-    (void)entry;
-    return 1;
+    return !DCF_WITH_HUFFMAN || kind >= DCF_TABLE_CODEBOOK;
 }
 
-int dcf_table_named(const dcf_model *model, uint32_t index, int codebook, const uint8_t **entry)
+DCF_LOCAL int dcf_table_named(const dcf_model *m, uint32_t index, uint32_t codebook,
+                              dcf_at *entry)
 {
-    size_t bytes;
-    if (index >= model->tables) {
+    dcf_at end;
+    if (index >= m->tables) {
         return DCF_ERR_STRUCTURE;
     }
-    *entry = dcf_table_entry(model, index, &bytes);
-    if (unsupported(*entry)) {
+    *entry = dcf_table_entry(m, index, &end);
+    if (table_unsupported(m, *entry)) {
         return DCF_ERR_UNSUPPORTED;
     }
-    return ((*entry)[0] == DCF_TABLE_CODEBOOK) == codebook ? DCF_OK : DCF_ERR_STRUCTURE;
+    return (DCF_BYTE(m, *entry) == DCF_TABLE_CODEBOOK) == codebook ? DCF_OK : DCF_ERR_STRUCTURE;
 }
 
-#ifndef DCF_NO_CODEBOOK
-static int codebook_check(const uint8_t *entry, size_t bytes)
+#if DCF_WITH_CODEBOOK
+static int codebook_check(const dcf_model *m, dcf_at entry, dcf_at end)
 {
+    uint32_t type;
     uint32_t width;
-    size_t levels;
-    size_t i;
-    int32_t low;
-    int32_t high;
-    if (bytes < 3) {
+    uint32_t count;
+    if (end - entry < 3) {
         return DCF_ERR_TRUNCATED;
     }
-    width = dcf_dtype_width(entry[1]);
+    type = DCF_BYTE(m, entry + 1);
+    width = dcf_dtype_width(type);
     if (width == 0) {
         return DCF_OK; /* unsupported, and with it the tensors that refer to it */
     }
-    levels = (size_t)entry[2] + 1U;
-    if (bytes != 3 + levels * width) {
+    count = DCF_BYTE(m, entry + 2) + 1U;
+    entry += 3;
+    if ((dcf_size)(end - entry) != count * width) {
         return DCF_ERR_STRUCTURE;
     }
     if (width > 1) {
         return DCF_OK;
     }
-    dcf_dtype_range(entry[1], &low, &high);
-    for (i = 0; i < levels; i++) {
-        const int32_t level = low < 0 ? (int32_t)dcf_i8(entry + 3 + i) : (int32_t)entry[3 + i];
-        if (level < low || level > high) {
+    for (; entry != end; entry++) {
+        const uint32_t level = DCF_BYTE(m, entry);
+        if (!dcf_dtype_holds(type, (int32_t)level) && !dcf_dtype_holds(type, (int32_t)level - 256)) {
             return DCF_ERR_STRUCTURE;
         }
     }
@@ -76,34 +68,37 @@ static int codebook_check(const uint8_t *entry, size_t bytes)
 }
 #endif
 
-static int entry_check(const uint8_t *entry, size_t bytes)
+static int entry_check(const dcf_model *m, dcf_at entry, dcf_at end)
 {
-#ifndef DCF_NO_CODEBOOK
-    if (entry[0] == DCF_TABLE_CODEBOOK) {
-        return codebook_check(entry, bytes);
+    const uint32_t kind = DCF_BYTE(m, entry);
+#if DCF_WITH_CODEBOOK
+    if (kind == DCF_TABLE_CODEBOOK) {
+        return codebook_check(m, entry, end);
     }
 #endif
-#ifndef DCF_NO_HUFFMAN
-    if (entry[0] <= DCF_TABLE_HUFFMAN_FLAT) {
-        return dcf_huffman_entry_check(entry, bytes);
+#if DCF_WITH_HUFFMAN
+    if (kind < DCF_TABLE_CODEBOOK) {
+        return dcf_huffman_check(m, entry, end);
     }
 #endif
-    (void)entry;
-    (void)bytes;
+    (void)kind;
+    (void)end;
     return DCF_OK;
 }
 
 /* Offsets ascend from the end of their list, and stay below the section's size. */
-static int offsets_check(const uint8_t *section, size_t size, uint32_t count)
+static int offsets_check(const dcf_model *m)
 {
-    size_t before = 3 + 4 * (size_t)count;
-    uint32_t i;
-    if (count == 0) {
+    const dcf_size size = m->stored[DCF_SECTION_TABLES];
+    const dcf_size first = 4 + 4 * (dcf_size)m->tables;
+    dcf_size before = first - 1U;
+    dcf_size at;
+    if (m->tables == 0) {
         return size == 4 ? DCF_OK : DCF_ERR_STRUCTURE;
     }
-    for (i = 0; i < count; i++) {
-        const uint32_t offset = dcf_u32(section + 4 + 4 * (size_t)i);
-        if (offset <= before || offset >= size || (i == 0 && offset != before + 1)) {
+    for (at = 4; at < first; at += 4) {
+        const uint32_t offset = DCF_U32(m, m->start[DCF_SECTION_TABLES] + at);
+        if (offset <= before || offset >= size || (at == 4 && offset != first)) {
             return DCF_ERR_STRUCTURE;
         }
         before = offset;
@@ -111,33 +106,32 @@ static int offsets_check(const uint8_t *section, size_t size, uint32_t count)
     return DCF_OK;
 }
 
-int dcf_tables_check(dcf_model *model)
+DCF_LOCAL int dcf_tables_check(dcf_model *m)
 {
-    const uint8_t *section = dcf_section_data(model, DCF_SECTION_TABLES);
-    const size_t size = model->stored[DCF_SECTION_TABLES];
+    const dcf_size size = m->stored[DCF_SECTION_TABLES];
     int err;
     if (size == 0) {
         return DCF_OK;
     }
-    model->place = DCF_PLACE_TABLES;
-    model->item = 0;
+    m->place = DCF_PLACE_TABLES;
+    m->item = 0;
     if (size < 4) {
         return DCF_ERR_TRUNCATED;
     }
-    model->tables = dcf_u32(section);
-    if (model->tables > DCF_MAX_TABLES) {
+    m->tables = DCF_U32(m, m->start[DCF_SECTION_TABLES]);
+    if (m->tables > DCF_MAX_TABLES) {
         return DCF_ERR_LIMIT;
     }
-    if (4 * (size_t)model->tables > size - 4) {
+    if (4 * (dcf_size)m->tables > size - 4) {
         return DCF_ERR_TRUNCATED;
     }
-    err = offsets_check(section, size, model->tables);
-    for (; err == DCF_OK && model->item < model->tables; model->item++) {
-        size_t bytes;
-        const uint8_t *entry = dcf_table_entry(model, model->item, &bytes);
-        err = entry_check(entry, bytes);
+    err = offsets_check(m);
+    for (; err == DCF_OK && m->item < m->tables; m->item++) {
+        dcf_at end;
+        const dcf_at entry = dcf_table_entry(m, m->item, &end);
+        err = entry_check(m, entry, end);
         if (err != DCF_OK) {
-            return err;
+            break;
         }
     }
     return err;

@@ -2,115 +2,72 @@
  * dcformat/encodings/values_affine.py. */
 #include "dcf_internal.h"
 
-#ifndef DCF_NO_AFFINE
+#if DCF_WITH_AFFINE
 
-static int first_fields(dcf_tensor *t, const uint8_t *fields)
+/* Scale and zero point of the whole tensor. */
+static int scale_fields(dcf_record *r, uint32_t flags)
 {
-    t->number = fields[0];
-    t->axis = fields[1];
-    t->affine_flags = fields[2];
-    if (t->number < DCF_DTYPE_UINT8 || t->number > DCF_DTYPE_INT16 ||
-        (t->axis != DCF_NO_AXIS && t->axis >= t->rank) ||
-        (t->affine_flags & ~(uint32_t)(DCF_AFFINE_ZERO_POINTS | DCF_AFFINE_BLOCKED)) ||
-        ((t->affine_flags & DCF_AFFINE_BLOCKED) && t->axis == DCF_NO_AXIS)) {
-        return DCF_ERR_STRUCTURE;
-    }
-    return fields[3] == 0 ? DCF_OK : DCF_ERR_PADDING;
-}
-
-/* The numbers of INT8, UINT8, INT16 and UINT16. */
-static int32_t number_low(uint32_t number)
-{
-    return number == DCF_DTYPE_INT8 ? -128 : number == DCF_DTYPE_INT16 ? -32768 : 0;
-}
-
-static int32_t number_high(uint32_t number)
-{
-    switch (number) {
-    case DCF_DTYPE_INT8: return 127;
-    case DCF_DTYPE_UINT8: return 255;
-    case DCF_DTYPE_INT16: return 32767;
-    default: return 65535;
-    }
-}
-
-/* Scale and zero point of the whole tensor, or the elements that share them. */
-static int scale_fields(dcf_record *record)
-{
-    dcf_tensor *t = record->tensor;
-    const uint8_t *field;
-    if (t->axis == DCF_NO_AXIS) {
-        field = dcf_take(&record->fields, 4);
-        if (!field) {
-            return DCF_ERR_TRUNCATED;
+    uint32_t word;
+    int err = dcf_word(r, &word);
+    if (err == DCF_OK && (flags & DCF_AFFINE_ZERO_POINTS)) {
+        err = dcf_word(r, &word);
+        if (err == DCF_OK && !dcf_dtype_holds(r->tensor->number, dcf_signed(word, 32))) {
+            err = DCF_ERR_STRUCTURE;
         }
-        t->scale = dcf_u32(field);
-        if (t->affine_flags & DCF_AFFINE_ZERO_POINTS) {
-            field = dcf_take(&record->fields, 4);
-            if (!field) {
-                return DCF_ERR_TRUNCATED;
-            }
-            t->zero_point = dcf_signed(dcf_u32(field), 32);
-            if (t->zero_point < number_low(t->number) || t->zero_point > number_high(t->number)) {
-                return DCF_ERR_STRUCTURE;
+    }
+    return err;
+}
+
+/* Along `axis`, in blocks where there are any. */
+static int parameters_count(dcf_record *r, uint32_t axis, uint32_t flags)
+{
+    const dcf_tensor *t = r->tensor;
+    uint32_t block = 1;
+    uint32_t i;
+    r->parameters = dcf_dim(t, axis);
+    if (flags & DCF_AFFINE_BLOCKED) {
+        const int err = dcf_word(r, &block);
+        if (err != DCF_OK) {
+            return err;
+        }
+        if (block == 0) {
+            return DCF_ERR_STRUCTURE;
+        }
+        r->parameters = dcf_divide(r->parameters - 1U, block) + 1U;
+        for (i = 0; i < r->rank; i++) {
+            if (i != axis) {
+                r->parameters *= dcf_dim(t, i);
             }
         }
     }
-    if (t->affine_flags & DCF_AFFINE_BLOCKED) {
-        field = dcf_take(&record->fields, 4);
-        if (!field) {
-            return DCF_ERR_TRUNCATED;
-        }
-        t->scale_block = dcf_u32(field);
-        return t->scale_block == 0 ? DCF_ERR_STRUCTURE : DCF_OK;
-    }
+    r->parameters *= 4U + ((flags & DCF_AFFINE_ZERO_POINTS) ? t->width : 0U);
     return DCF_OK;
 }
 
-static void count_parameters(dcf_record *record)
+DCF_LOCAL int dcf_affine_fields(dcf_record *r, uint32_t dtype)
 {
-    const dcf_tensor *t = record->tensor;
-    uint32_t along;
-    uint32_t i;
-    if (t->axis == DCF_NO_AXIS) {
-        return;
-    }
-    along = t->dims[t->axis];
-    record->parameters = along;
-    if (t->affine_flags & DCF_AFFINE_BLOCKED) {
-        record->parameters = along / t->scale_block + (along % t->scale_block != 0);
-        for (i = 0; i < t->rank; i++) {
-            record->parameters *= i == t->axis ? 1U : t->dims[i];
-        }
-    }
-    record->parameter_bytes =
-        4U + ((t->affine_flags & DCF_AFFINE_ZERO_POINTS) ? (uint32_t)t->width : 0U);
-}
-
-int dcf_affine_fields(dcf_record *record)
-{
-    dcf_tensor *t = record->tensor;
-    const uint8_t *fields = dcf_take(&record->fields, 4);
-    int err;
-    if (!fields) {
-        return DCF_ERR_TRUNCATED;
-    }
-    err = first_fields(t, fields);
+    uint32_t word;
+    uint32_t axis;
+    uint32_t flags;
+    int err = dcf_word(r, &word);
     if (err != DCF_OK) {
         return err;
     }
-    t->width = (uint8_t)dcf_dtype_width(t->number);
-    t->symbols = t->width;
-    t->alphabet = DCF_MAX_SYMBOLS;
-    err = t->width == 1 ? dcf_alphabet_fields(record) : DCF_OK;
-    if (err == DCF_OK) {
-        err = scale_fields(record);
+    axis = word >> 8 & 0xFFU;
+    flags = word >> 16 & 0xFFU;
+    if ((word & 0xFFU) - DCF_DTYPE_UINT8 > DCF_DTYPE_INT16 - DCF_DTYPE_UINT8 ||
+        flags > (DCF_AFFINE_ZERO_POINTS | DCF_AFFINE_BLOCKED) ||
+        (axis != DCF_NO_AXIS ? axis >= r->rank : flags >= DCF_AFFINE_BLOCKED)) {
+        return DCF_ERR_STRUCTURE;
     }
-    if (err == DCF_OK) {
-        count_parameters(record);
-        err = dcf_dtype_scaled(t->dtype) ? DCF_OK : DCF_ERR_STRUCTURE;
+    if (word >> 24) {
+        return DCF_ERR_PADDING;
     }
-    return err;
+    err = dcf_raw_fields(r, word & 0xFFU);
+    if (err == DCF_OK) {
+        err = axis == DCF_NO_AXIS ? scale_fields(r, flags) : parameters_count(r, axis, flags);
+    }
+    return err == DCF_OK && !dcf_dtype_scaled(dtype) ? DCF_ERR_STRUCTURE : err;
 }
 
 #endif

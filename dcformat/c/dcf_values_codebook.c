@@ -2,81 +2,53 @@
  * Sister: dcformat/encodings/values_codebook.py. */
 #include "dcf_internal.h"
 
-#ifndef DCF_NO_CODEBOOK
+#if DCF_WITH_CODEBOOK
 
-/* The table, if it is a codebook whose level type is known. */
-static int table_field(dcf_tensor *t, uint32_t index)
+DCF_LOCAL int dcf_codebook_fields(dcf_record *r, uint32_t dtype)
 {
-    const uint8_t *entry;
-    const int err = dcf_table_named(t->model, index, 1, &entry);
+    dcf_tensor *t = r->tensor;
+    const dcf_model *m = t->model;
+    uint32_t word;
+    uint32_t kind;
+    uint32_t field;
+    dcf_at entry;
+    int err = dcf_word(r, &word);
+    if (err == DCF_OK) {
+        err = dcf_table_named(m, word & 0xFFFFU, 1, &entry);
+    }
     if (err != DCF_OK) {
         return err;
     }
-    t->number = entry[1];
+    t->number = DCF_BYTE(m, entry + 1);
     t->width = (uint8_t)dcf_dtype_width(t->number);
     t->symbols = 1;
-    t->alphabet = (uint16_t)(entry[2] + 1U);
+    t->alphabet = (uint16_t)(DCF_BYTE(m, entry + 2) + 1U);
     t->levels = entry + 3;
-    return DCF_OK;
-}
-
-/* The byte whose meaning hangs on the scale kind. */
-static int scale_field(dcf_record *record, const uint8_t *field)
-{
-    dcf_tensor *t = record->tensor;
-    if (t->scale_kind == DCF_SCALE_FRACTION) {
-        t->fraction = dcf_i8(field);
-        return DCF_OK;
-    }
-    if (t->scale_kind == DCF_SCALE_AXIS) {
-        t->axis = *field;
-        if (t->axis >= t->rank) {
-            return DCF_ERR_STRUCTURE;
-        }
-        record->parameters = t->dims[t->axis];
-        record->parameter_bytes = 4;
-        return DCF_OK;
-    }
-    return *field == 0 ? DCF_OK : DCF_ERR_STRUCTURE;
-}
-
-static int types_agree(const dcf_tensor *t)
-{
-    if (t->scale_kind == DCF_SCALE_NONE) {
-        return t->number == t->dtype;
-    }
-    return (t->number == DCF_DTYPE_INT8 || t->number == DCF_DTYPE_INT16) &&
-           dcf_dtype_scaled(t->dtype);
-}
-
-int dcf_codebook_fields(dcf_record *record)
-{
-    dcf_tensor *t = record->tensor;
-    const uint8_t *fields = dcf_take(&record->fields, 4);
-    int err;
-    if (!fields) {
-        return DCF_ERR_TRUNCATED;
-    }
-    err = table_field(t, dcf_u16(fields));
-    if (err != DCF_OK) {
-        return err;
-    }
-    t->scale_kind = fields[2];
-    if (t->scale_kind > DCF_SCALE_FRACTION) {
+    kind = word >> 16 & 0xFFU;
+    field = word >> 24;
+    if (kind > DCF_SCALE_FRACTION) {
         return DCF_ERR_STRUCTURE;
     }
-    err = scale_field(record, fields + 3);
-    if (err != DCF_OK) {
-        return err;
-    }
-    if (t->scale_kind == DCF_SCALE_TENSOR) {
-        fields = dcf_take(&record->fields, 4);
-        if (!fields) {
-            return DCF_ERR_TRUNCATED;
+    if (kind == DCF_SCALE_AXIS) {
+        if (field >= r->rank) {
+            return DCF_ERR_STRUCTURE;
         }
-        t->scale = dcf_u32(fields);
+        r->parameters = 4U * (dcf_size)dcf_dim(t, field);
+    } else if (kind != DCF_SCALE_FRACTION && field != 0) {
+        return DCF_ERR_STRUCTURE;
     }
-    return types_agree(t) ? DCF_OK : DCF_ERR_STRUCTURE;
+    if (kind == DCF_SCALE_TENSOR) {
+        err = dcf_word(r, &word);
+        if (err != DCF_OK) {
+            return err;
+        }
+    }
+    if (kind == DCF_SCALE_NONE) {
+        return t->number == dtype ? DCF_OK : DCF_ERR_STRUCTURE;
+    }
+    return (t->number == DCF_DTYPE_INT8 || t->number == DCF_DTYPE_INT16) && dcf_dtype_scaled(dtype)
+               ? DCF_OK
+               : DCF_ERR_STRUCTURE;
 }
 
 #endif

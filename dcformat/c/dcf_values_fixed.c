@@ -2,39 +2,33 @@
  * dcformat/encodings/values_fixed.py. */
 #include "dcf_internal.h"
 
-#ifndef DCF_NO_FIXED
+#if DCF_WITH_FIXED
 
-int dcf_fixed_fields(dcf_record *record)
+DCF_LOCAL int dcf_fixed_fields(dcf_record *r, uint32_t dtype)
 {
-    dcf_tensor *t = record->tensor;
-    const uint8_t *fields = dcf_take(&record->fields, 4);
-    if (!fields) {
-        return DCF_ERR_TRUNCATED;
+    uint32_t word;
+    uint32_t number;
+    uint32_t axis;
+    int err = dcf_word(r, &word);
+    if (err != DCF_OK) {
+        return err;
     }
-    t->number = fields[0];
-    t->axis = fields[1];
-    t->fraction = dcf_i8(fields + 2);
-    if ((t->number != DCF_DTYPE_INT8 && t->number != DCF_DTYPE_INT16) ||
-        (t->axis != DCF_NO_AXIS && (t->axis >= t->rank || t->fraction != 0))) {
+    number = word & 0xFFU;
+    axis = word >> 8 & 0xFFU;
+    if (number != DCF_DTYPE_INT8 && number != DCF_DTYPE_INT16) {
         return DCF_ERR_STRUCTURE;
     }
-    if (fields[3] != 0) {
+    if (axis != DCF_NO_AXIS) {
+        if (axis >= r->rank || (word >> 16 & 0xFFU)) {
+            return DCF_ERR_STRUCTURE;
+        }
+        r->parameters = dcf_dim(r->tensor, axis);
+    }
+    if (word >> 24) {
         return DCF_ERR_PADDING;
     }
-    t->width = (uint8_t)dcf_dtype_width(t->number);
-    t->symbols = t->width;
-    t->alphabet = DCF_MAX_SYMBOLS;
-    if (t->axis != DCF_NO_AXIS) {
-        record->parameters = t->dims[t->axis];
-        record->parameter_bytes = 1;
-    }
-    if (t->width == 1) {
-        const int err = dcf_alphabet_fields(record);
-        if (err != DCF_OK) {
-            return err;
-        }
-    }
-    return dcf_dtype_scaled(t->dtype) ? DCF_OK : DCF_ERR_STRUCTURE;
+    err = dcf_raw_fields(r, number);
+    return err == DCF_OK && !dcf_dtype_scaled(dtype) ? DCF_ERR_STRUCTURE : err;
 }
 
 #endif

@@ -2,34 +2,30 @@
  * dcformat/encodings/values_raw.py. */
 #include "dcf_internal.h"
 
-int dcf_alphabet_fields(dcf_record *record)
+DCF_LOCAL int dcf_raw_fields(dcf_record *r, uint32_t number)
 {
-    dcf_tensor *t = record->tensor;
-    const uint8_t *fields = dcf_take(&record->fields, 4);
-    int32_t low;
-    int32_t high;
-    if (!fields) {
-        return DCF_ERR_TRUNCATED;
+    dcf_tensor *t = r->tensor;
+    uint32_t word;
+    int32_t base;
+    int err;
+    t->number = (uint8_t)number;
+    t->width = (uint8_t)dcf_dtype_width(number);
+    t->symbols = t->width;
+    t->alphabet = DCF_MAX_SYMBOLS;
+    if (t->width > 1) {
+        return DCF_OK;
     }
-    t->alphabet = dcf_u16(fields);
-    t->base = dcf_i16(fields + 2);
-    dcf_dtype_range(t->number, &low, &high);
-    if (t->alphabet < 1 || t->alphabet > DCF_MAX_SYMBOLS || t->base < low ||
-        t->base + (int32_t)t->alphabet - 1 > high) {
-        return DCF_ERR_STRUCTURE;
+    err = dcf_word(r, &word);
+    if (err != DCF_OK) {
+        return err;
     }
-    if (t->elements == 0 && (t->alphabet != 1 || t->base != 0)) {
+    base = dcf_signed(word >> 16, 16);
+    t->base = (uint8_t)(word >> 16);
+    t->alphabet = (uint16_t)word;
+    if (t->alphabet - 1U >= DCF_MAX_SYMBOLS || !dcf_dtype_holds(number, base) ||
+        !dcf_dtype_holds(number, base + (int32_t)t->alphabet - 1) ||
+        (t->elements == 0 && word != 1)) {
         return DCF_ERR_STRUCTURE;
     }
     return DCF_OK;
-}
-
-int dcf_raw_fields(dcf_record *record)
-{
-    dcf_tensor *t = record->tensor;
-    t->number = t->dtype;
-    t->width = (uint8_t)dcf_dtype_width(t->dtype);
-    t->symbols = t->width;
-    t->alphabet = DCF_MAX_SYMBOLS;
-    return t->width == 1 ? dcf_alphabet_fields(record) : DCF_OK;
 }

@@ -31,12 +31,12 @@ static int by_cursor(const dcf_tensor *t, uint8_t *out, size_t bytes)
 {
     dcf_cursor cursor;
     size_t at = 0;
-    size_t step = 1;
-    size_t got = 0;
+    dcf_size step = 1;
+    dcf_size got = 0;
     int status = dcf_cursor_init(&cursor, t, 0);
     while (status == DCF_OK && at < bytes) {
-        const size_t room = step * t->width < bytes - at ? step * t->width : bytes - at;
-        status = dcf_cursor_next(&cursor, out + at, room, &got);
+        const size_t left = (bytes - at) / t->width;
+        status = dcf_cursor_next(&cursor, out + at, step < left ? step : (dcf_size)left, &got);
         at += got * t->width;
         step = step % 37 + 5;
         if (status == DCF_OK && got == 0) {
@@ -46,15 +46,18 @@ static int by_cursor(const dcf_tensor *t, uint8_t *out, size_t bytes)
     if (status == DCF_OK) {
         status = dcf_cursor_next(&cursor, out, 0, &got);
     }
+    if (status == DCF_OK) {
+        status = dcf_cursor_finish(&cursor); /* at the end there is nothing */
+    }
     return status;
 }
 
 /* Decode by rows in two parts; what is read twice must be the same. */
 static int by_rows(const dcf_tensor *t, uint8_t *out)
 {
-    const size_t half = t->rows / 3;
-    const size_t first = t->elements ? half * t->columns * t->width : 0;
-    const size_t all = t->elements * t->width;
+    const dcf_size half = t->rows / 3;
+    const dcf_size first = t->elements ? half * t->columns * t->width : 0;
+    const dcf_size all = t->elements * t->width;
     int status = dcf_rows(t, half, t->rows - half, out + first, all - first);
     if (status == DCF_OK) {
         status = dcf_rows(t, 0, half, out, first);
@@ -64,7 +67,7 @@ static int by_rows(const dcf_tensor *t, uint8_t *out)
 
 static int tensor_numbers(dcf_tensor *t, unsigned long index, FILE *log)
 {
-    const size_t bytes = t->elements * t->width;
+    const dcf_size bytes = t->elements * t->width;
     uint8_t *one = (uint8_t *)memory(bytes);
     uint8_t *two = (uint8_t *)memory(bytes);
     const int status = dcf_decode(t, one, bytes);
@@ -87,12 +90,13 @@ static int tensor_numbers(dcf_tensor *t, unsigned long index, FILE *log)
 /* With lookup tables where the build has them, and with no more than the codes. */
 static int tensor_ways(const dcf_tensor *t, unsigned long index, FILE *log)
 {
-    const size_t least = t->table_count ? DCF_WORKSPACE_BYTES((size_t)t->table_count,
-                                                              (size_t)t->longest_table) : 0;
-    const size_t sizes[2] = {dcf_workspace_bytes(t), least};
+    const dcf_size count = t->table_count;
+    const dcf_size least = count ? DCF_WORKSPACE_LEAST(count, (dcf_size)t->longest_table) : 0;
+    const dcf_size small = count ? DCF_WORKSPACE_BYTES(count, (dcf_size)t->longest_table) : 0;
+    const dcf_size sizes[3] = {dcf_workspace_bytes(t), small, least};
     int bad = 0;
     int i;
-    for (i = 0; i < 2; i++) {
+    for (i = 0; i < 3; i++) {
         dcf_tensor copy = *t;
         uint8_t *workspace = (uint8_t *)memory(sizes[i] + 1);
         /* an odd address, as any is allowed */
@@ -109,7 +113,7 @@ static int tensor_ways(const dcf_tensor *t, unsigned long index, FILE *log)
 static int one_tensor(const dcf_model *model, uint32_t index, FILE *log)
 {
     dcf_tensor t;
-    const uint8_t *name;
+    dcf_at name;
     uint16_t bytes;
     const int status = dcf_tensor_at(model, index, &t);
     note(log, "tensor", index, status, t.index);
@@ -130,7 +134,7 @@ static int one_tensor(const dcf_model *model, uint32_t index, FILE *log)
 
 static int check(const dcf_model *model, FILE *log)
 {
-    const size_t sizes[2] = {dcf_check_bytes(model), dcf_check_bytes(model) + 4096};
+    const dcf_size sizes[2] = {dcf_check_bytes(model), dcf_check_bytes(model) + 4096};
     int first = 0;
     int i;
     for (i = 0; i < 2; i++) {
@@ -170,7 +174,7 @@ int exercise(const uint8_t *data, size_t size, FILE *log)
     if (size) {
         memcpy(file, data, size);
     }
-    status = dcf_open(model, file, size);
+    status = dcf_open(model, file, (dcf_size)size);
     note(log, "open", model->item, status, model->place);
     if (status == DCF_OK) {
         dcf_layer layer;

@@ -17,7 +17,7 @@ static int decode_all(void)
         return 1;
     }
     for (i = 0; i < model.tensors; i++) {
-        const size_t most = sizeof numbers;
+        const dcf_size most = sizeof numbers;
         if (dcf_tensor_at(&model, i, &t) != DCF_OK || t.elements * t.width > most ||
             dcf_prepare(&t, workspace, sizeof workspace) != DCF_OK ||
             dcf_decode(&t, numbers, sizeof numbers) != DCF_OK ||

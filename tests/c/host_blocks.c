@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "dcf_internal.h"
+#include "dcf_internal.h" /* dcf_host_blocks */
 
 static int one_file(const char *path, dcf_model *model)
 {

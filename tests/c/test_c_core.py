@@ -37,7 +37,7 @@ CXX = shutil.which("g++")
 WARNINGS = ["-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wshadow", "-Wcast-align=strict"]
 WARNINGS += ["-Werror"]
 SANITIZERS = ["-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
-SWITCHES = ("GAP", "RUN", "HUFFMAN", "FIXED", "AFFINE", "CODEBOOK")
+SWITCHES = ("GAP", "RUN", "PACKED", "HUFFMAN", "FIXED", "AFFINE", "CODEBOOK")
 MUTANTS = 3000
 
 pytestmark = pytest.mark.skipif(GCC is None, reason="no gcc on this machine")
@@ -107,7 +107,7 @@ def test_every_file_compiles_as_cxx11(host: int) -> None:
 def test_every_room_can_be_left_out(room: str | None) -> None:
     """None stands for all of them."""
     left_out = SWITCHES if room is None else (room,)
-    switches = [f"-DDCF_NO_{name}" for name in left_out]
+    switches = [f"-DDCF_WITH_{name}=0" for name in left_out]
     for source in SOURCES:
         run(compiler(GCC), "-std=c99", *WARNINGS, *switches, "-fsyntax-only", source)
 
@@ -140,7 +140,7 @@ def test_it_links_and_decodes_without_a_c_library(tmp_path: Path, flags: tuple[s
 def test_a_build_without_rooms_reads_the_other_tensors(tmp_path: Path) -> None:
     files = valid_files()
     whole = answers(build(tmp_path, "-O1"), tmp_path, files)
-    part = answers(build(tmp_path, "-O1", "-DDCF_NO_RUN", "-DDCF_NO_CODEBOOK"), tmp_path, files)
+    part = answers(build(tmp_path, "-O1", "-DDCF_WITH_RUN=0", "-DDCF_WITH_CODEBOOK=0"), tmp_path, files)
     decoded = [{line for line in said if line.startswith("crc")} for said in whole]
     fewer = [{line for line in said if line.startswith("crc")} for said in part]
     assert all(few <= all_of for few, all_of in zip(fewer, decoded, strict=True))
@@ -236,7 +236,7 @@ def sanitized(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
         place = folder / str(host)
         place.mkdir()
         # the same limit for both, so that they answer LIMIT alike
-        return build(place, *SANITIZERS, "-DDCF_MARKS=4096", f"-DDCF_HOST={host}")
+        return build(place, *SANITIZERS, "-DDCF_MARKS=4096", "-DDCF_WIDE=1", f"-DDCF_HOST={host}")
 
     with ThreadPoolExecutor() as both:
         return dict(zip((0, 1), both.map(one, (0, 1)), strict=True))

@@ -22,8 +22,8 @@ static void *memory(size_t bytes)
 
 static int decoded(dcf_tensor *t, uint32_t *crc)
 {
-    const size_t bytes = t->elements * t->width;
-    const size_t space = dcf_workspace_bytes(t);
+    const dcf_size bytes = t->elements * t->width;
+    const dcf_size space = dcf_workspace_bytes(t);
     void *workspace = memory(space);
     uint8_t *out = (uint8_t *)memory(bytes);
     int err = dcf_prepare(t, workspace, space);
@@ -40,7 +40,7 @@ static int decoded(dcf_tensor *t, uint32_t *crc)
  * tensor. `ended` is 0 where a tensor is too large to be tried here. */
 static int settle(uint8_t *data, const dcf_model *model, uint32_t *failing, int *ended)
 {
-    uint8_t *record = data + model->start[DCF_SECTION_RECORDS] + 4;
+    uint8_t *record = data + (model->start[DCF_SECTION_RECORDS] - model->data) + 4;
     uint32_t i;
     *ended = model->tensors <= TENSORS_MOST;
     *failing = DCF_NO_TENSOR;
@@ -48,7 +48,7 @@ static int settle(uint8_t *data, const dcf_model *model, uint32_t *failing, int 
         dcf_tensor t;
         uint32_t crc;
         int err = dcf_tensor_at(model, i, &t);
-        if (err == DCF_OK && t.index == i && !t.unsupported && t.coder != DCF_CODER_ZSTD) {
+        if (err == DCF_OK && t.index == i && !t.unsupported) {
             if (t.elements * t.width > BYTES_MOST) {
                 *ended = 0;
                 return DCF_OK;
@@ -69,17 +69,20 @@ static int settle(uint8_t *data, const dcf_model *model, uint32_t *failing, int 
 
 static int padded(const dcf_model *model)
 {
+    const uint8_t *end = model->start[DCF_SECTION_PAYLOAD & 7];
     uint32_t i;
     for (i = 0; i < model->tensors; i++) {
         dcf_tensor t;
-        size_t k;
         if (dcf_tensor_at(model, i, &t) != DCF_OK) {
             abort();
         }
-        for (k = 1; t.index == i && k <= t.padding; k++) {
-            if (t.payload[-(ptrdiff_t)k] != 0) {
-                return 0;
+        if (t.index == i) {
+            for (; end < t.payload; end++) {
+                if (*end != 0) {
+                    return 0;
+                }
             }
+            end = t.coded + t.coded_size;
         }
     }
     return 1;
@@ -87,8 +90,8 @@ static int padded(const dcf_model *model)
 
 static void compare(const dcf_model *model, int expected, uint32_t at)
 {
-    const size_t least = dcf_check_bytes(model);
-    const size_t sizes[3] = {least, least + 65, least + 20000};
+    const dcf_size least = dcf_check_bytes(model);
+    const dcf_size sizes[3] = {least, least + 65, least + 20000};
     int i;
     for (i = 0; i < 3; i++) {
         void *workspace = memory(sizes[i]);
@@ -107,7 +110,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (size) {
         memcpy(copy, data, size);
     }
-    if (dcf_open(model, copy, size) == DCF_OK && model->start[DCF_SECTION_RECORDS] != 0) {
+    if (dcf_open(model, copy, size) == DCF_OK && model->stored[DCF_SECTION_RECORDS] != 0) {
         uint32_t failing;
         int ended;
         const int expected = settle(copy, model, &failing, &ended);

@@ -17,12 +17,13 @@ static void need(int good)
 static void tensor_in_file(const dcf_model *model, const dcf_tensor *t)
 {
     const uint8_t *end = model->data + model->size;
-    need(t->payload >= model->data && t->payload_size <= (size_t)(end - t->payload));
+    need(t->payload >= model->data && t->payload <= t->coded && t->coded <= end);
+    need(t->coded_size <= (dcf_size)(end - t->coded));
     if (!t->unsupported) {
         need(t->elements == t->rows * t->columns);
-        need(t->coded >= t->payload && t->coded + t->coded_size == t->payload + t->payload_size);
-        need(t->elements * t->width / DCF_MAX_RATIO <= t->payload_size + DCF_RATIO_SLACK);
-        need(dcf_workspace_bytes(t) < (size_t)1 << 24);
+        const dcf_size stored = (dcf_size)(t->coded - t->payload) + t->coded_size;
+        need(t->elements * t->width / DCF_MAX_RATIO <= stored + DCF_RATIO_SLACK);
+        need(dcf_workspace_bytes(t) < (dcf_size)1 << 24);
     }
 }
 
@@ -68,7 +69,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         for (i = 0; i < 300 && dcf_layer_at(model, i, &layer) == DCF_OK; i++) {
             need(layer.name >= data && layer.name + layer.name_bytes <= data + size);
         }
-        need(dcf_check_bytes(model) < (size_t)1 << 24);
+        need(dcf_check_bytes(model) < (dcf_size)1 << 24);
     }
     free(model);
     return 0;

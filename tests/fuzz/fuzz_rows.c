@@ -35,25 +35,25 @@ static uint8_t *memory(size_t bytes)
 /* Whole elements from a random row on; `whole` is NULL where decoding the tensor fails. */
 static void ask_cursor(const dcf_tensor *t, const uint8_t *whole)
 {
-    const size_t row = draw(t->rows + 2);
-    size_t at = row * t->columns * t->width;
+    const dcf_size row = (dcf_size)draw((size_t)t->rows + 2);
+    size_t at = (size_t)row * t->columns * t->width;
     const size_t all = t->elements * t->width;
     dcf_cursor cursor;
     int err = dcf_cursor_init(&cursor, t, row);
     need(row <= t->rows || err == DCF_ERR_ARGUMENT);
     need(whole == NULL || row > t->rows || err == DCF_OK);
     while (err == DCF_OK) {
-        const size_t bytes = draw(draw(4) ? 40 : 4000);
-        uint8_t *out = memory(bytes);
-        size_t got;
-        err = dcf_cursor_next(&cursor, out, bytes, &got);
+        const dcf_size count = (dcf_size)draw(draw(4) ? 40 : 4000);
+        uint8_t *out = memory(count * t->width);
+        dcf_size got;
+        err = dcf_cursor_next(&cursor, out, count, &got);
         need(whole == NULL || err == DCF_OK);
         if (err == DCF_OK && whole) {
             need(got * t->width <= all - at && memcmp(out, whole + at, got * t->width) == 0);
         }
         free(out);
         at += got * t->width;
-        if (got == 0 && bytes >= t->width) {
+        if (got == 0 && count > 0) {
             need(err != DCF_OK || t->elements == 0 || at == all);
             return;
         }
@@ -62,9 +62,9 @@ static void ask_cursor(const dcf_tensor *t, const uint8_t *whole)
 
 static void ask_rows(const dcf_tensor *t, const uint8_t *whole)
 {
-    const size_t row = draw(t->rows + 1);
-    const size_t count = draw(t->rows - row + 1);
-    const size_t bytes = t->elements ? count * t->columns * t->width : 0;
+    const dcf_size row = (dcf_size)draw((size_t)t->rows + 1);
+    const dcf_size count = (dcf_size)draw((size_t)(t->rows - row) + 1);
+    const dcf_size bytes = t->elements ? count * t->columns * t->width : 0;
     uint8_t *out = memory(bytes);
     const int err = dcf_rows(t, row, count, out, bytes);
     if (whole) {
@@ -81,10 +81,10 @@ static void ask_rows(const dcf_tensor *t, const uint8_t *whole)
 
 static void ask(dcf_tensor *t)
 {
-    const size_t bytes = t->elements * t->width;
-    const size_t codes = t->table_count * (size_t)(DCF_CODE_HEADER + t->longest_table + 3) + 3;
-    const size_t most = dcf_workspace_bytes(t);
-    const size_t space = draw(2) ? most : codes + draw(most > codes ? most - codes : 1);
+    const dcf_size bytes = t->elements * t->width;
+    const dcf_size least = DCF_WORKSPACE_LEAST((dcf_size)t->table_count, (dcf_size)t->longest_table);
+    const dcf_size most = dcf_workspace_bytes(t);
+    const dcf_size space = draw(2) ? most : least + (dcf_size)draw(most > least ? most - least : 1);
     uint8_t *workspace = memory(space);
     uint8_t *whole = memory(bytes);
     int i;

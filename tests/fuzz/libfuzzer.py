@@ -22,7 +22,7 @@ CLANGS = ("clang-16", "clang-17", "clang-18", "clang-19", "clang")
 ADDRESS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 MEMORY = ("-fsanitize=memory", "-fsanitize-memory-track-origins")
 #: both builds of the core take the same number of tensors, so that they answer LIMIT alike
-COMMON = ("-std=c99", "-D_POSIX_C_SOURCE=200809L", "-g", "-O2", "-DDCF_MARKS=4096")
+COMMON = ("-std=c99", "-D_POSIX_C_SOURCE=200809L", "-g", "-O2", "-DDCF_MARKS=4096", "-DDCF_WIDE=1")
 LIMITS = ("-max_len=8192", "-timeout=20", "-rss_limit_mb=2048", "-malloc_limit_mb=64")
 
 
