@@ -31,7 +31,7 @@ LAYERS = (
         "records",
         "sections",
     ),
-    ("encodings*", "native"),
+    ("encodings*", "native", "firmware"),
     ("compress*", "scaled"),
     ("tables", "walk"),
     ("stored", "forms", "pool", "prints", "encode", "decode"),

@@ -80,7 +80,7 @@ extern "C" {
 #ifndef DCF_WITH_LAYERS /* dcf_layer_at */
 #define DCF_WITH_LAYERS 1
 #endif
-#ifndef DCF_WITH_FLOAT /* dcf_floats: binary32 numbers, with the C compiler's floating point */
+#ifndef DCF_WITH_FLOAT /* dcf_floats: binary32 numbers, by the compiler's floating point; needs INFO */
 #define DCF_WITH_FLOAT DCF_HOST
 #endif
 #ifndef DCF_WITH_STRERROR /* dcf_strerror */
@@ -107,6 +107,8 @@ extern "C" {
  * through plain pointers (AVR: pgm_read_byte and PROGMEM). */
 #ifndef DCF_READ8
 #define DCF_READ8(p) (*(p))
+#else
+#define DCF_READ8_OWN 1
 #endif
 #ifndef DCF_PROGMEM
 #define DCF_PROGMEM

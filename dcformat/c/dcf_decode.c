@@ -23,6 +23,8 @@ DCF_LOCAL void dcf_number(const dcf_tensor *t, uint32_t symbol, uint8_t *out)
 
 /* ---- preparing a tensor ---- */
 
+#if DCF_WITH_HUFFMAN
+
 static uint32_t code_bytes(const dcf_tensor *t, uint32_t fast_bits)
 {
     return (uint32_t)sizeof(dcf_code) + (2U << fast_bits) + ((t->longest_table + 1U) & ~1U);
@@ -43,8 +45,11 @@ static dcf_size codes_bytes(const dcf_tensor *t, dcf_size most, uint32_t *fast_b
     return bytes;
 }
 
+#endif
+
 dcf_size dcf_workspace_bytes(const dcf_tensor *t)
 {
+#if DCF_WITH_HUFFMAN
     uint32_t fast_bits;
     if (t->unsupported) {
         return 0;
@@ -53,6 +58,10 @@ dcf_size dcf_workspace_bytes(const dcf_tensor *t)
     return codes_bytes(t, (dcf_size)-1, &fast_bits) + dcf_lookup_bytes(t);
 #else
     return codes_bytes(t, (dcf_size)-1, &fast_bits);
+#endif
+#else
+    (void)t;
+    return 0;
 #endif
 }
 
@@ -109,20 +118,24 @@ static int blocks_check(const dcf_tensor *t)
 
 int dcf_prepare(dcf_tensor *t, void *workspace, dcf_size bytes)
 {
-    uint8_t *memory = (uint8_t *)workspace;
-    uint32_t fast_bits;
+    uint32_t fast_bits = 1;
     int err;
     if (t->unsupported) {
         return DCF_ERR_UNSUPPORTED;
     }
+#if DCF_WITH_HUFFMAN
     if (bytes < codes_bytes(t, bytes, &fast_bits)) {
         return DCF_ERR_SPACE;
     }
+#endif
     t->fast_bits = (uint8_t)fast_bits;
     err = blocks_check(t);
     if (err == DCF_OK) {
-        t->mapped = t->symbols == 1 && t->width == 1 && t->layout != DCF_LAYOUT_RUN;
+        t->mapped = t->table_count && t->symbols == 1 && t->width == 1 &&
+                    t->layout != DCF_LAYOUT_RUN;
         t->prepared = 1;
+        (void)workspace;
+        (void)bytes;
 #if DCF_WITH_PACKED
         t->codes = PACKED;
         t->code_stride = 1;
@@ -130,7 +143,7 @@ int dcf_prepare(dcf_tensor *t, void *workspace, dcf_size bytes)
 #if DCF_WITH_HUFFMAN
         if (t->table_count) {
             t->code_stride = (uint16_t)(code_bytes(t, fast_bits) / 2U);
-            memory += (uintptr_t)memory & 1U;
+            uint8_t *memory = (uint8_t *)workspace + ((uintptr_t)workspace & 1U);
             dcf_huffman_build(t, memory);
 #if DCF_HOST
             if (bytes >= dcf_workspace_bytes(t) && dcf_lookup_bytes(t) != 0) {
@@ -235,17 +248,12 @@ static int packed_item(const dcf_cursor *c, reader *r, uint32_t is_gap, uint32_t
     const dcf_tensor *t = c->tensor;
     const uint32_t width = is_gap ? t->gap_bits : t->symbol_bits;
     const uint32_t below = is_gap ? t->highest_gap + 1U : t->alphabet;
-    uint32_t symbol = DCF_U16(t->model, r->at) >> r->bits & ((1U << width) - 1U);
-    uint8_t number;
+    const uint32_t symbol = DCF_U16(t->model, r->at) >> r->bits & ((1U << width) - 1U);
     r->bits += width;
     r->at += r->bits >> 3;
     r->bits &= 7U;
     if (reader_bit(c, r) > c->size * 8U || symbol >= below) {
         return DCF_ERR_RANGE;
-    }
-    if (t->mapped && !is_gap) {
-        dcf_number(t, symbol, &number);
-        symbol = number;
     }
     *item = symbol << 8;
     return DCF_OK;
@@ -303,7 +311,7 @@ static int elements(dcf_cursor *c, uint8_t *out, dcf_size count, uint32_t step)
                         break;
                     }
                     r.bits |= DCF_BITS(t->model, r.at) >> r.have;
-                    r.at += (31 - r.have) >> 3;
+                    r.at += (31U - (uint32_t)r.have) >> 3;
                     r.have |= 24;
                     continue;
                 }
@@ -421,10 +429,10 @@ int dcf_cursor_init(dcf_cursor *c, const dcf_tensor *t, dcf_size row0)
 /* Move over the elements that nobody wants; `out` has room for one. */
 static int skip(dcf_cursor *c, uint8_t *out)
 {
-    const dcf_tensor *t = c->tensor;
     const dcf_size count = c->skip;
     c->skip = 0;
 #if DCF_WITH_PACKED
+    const dcf_tensor *t = c->tensor;
     if ((t->layout | t->coder) == 0) { /* DENSE, PACKED: each element takes the same bits */
         c->bit += count * ((uint32_t)t->symbols * t->symbol_bits);
         c->left -= count;

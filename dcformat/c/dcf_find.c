@@ -194,7 +194,7 @@ int dcf_layer_at(const dcf_model *m, uint32_t index, dcf_layer *layer)
 
 #endif
 
-#else
+#elif !defined(DCF_ONE_FILE)
 
 typedef int dcf_no_names; /* ISO C wants something in every file */
 

@@ -69,7 +69,7 @@ int dcf_info_of(const dcf_tensor *t, dcf_info *info)
     return DCF_RESULT(m, DCF_OK);
 }
 
-#else
+#elif !defined(DCF_ONE_FILE)
 
 typedef int dcf_no_info; /* ISO C wants something in every file */
 

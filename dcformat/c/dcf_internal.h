@@ -146,6 +146,8 @@ typedef struct dcf_record {
     dcf_size parameters; /* bytes of values parameters per axis */
     uint32_t rank;
     uint32_t background; /* symbol of the background element, as it is written */
+    uint8_t truncated;   /* 1: a field was read that is not there */
+    uint8_t scaled;      /* 1: the numbers have a scale */
 } dcf_record;
 
 DCF_MUST_CHECK DCF_LOCAL int dcf_records_check(dcf_model *model);
@@ -157,8 +159,8 @@ DCF_MUST_CHECK DCF_LOCAL int dcf_record_read(const dcf_model *model, uint32_t in
 /* A mark at or before record `index`; `index` becomes the number of records from there on. */
 DCF_LOCAL dcf_mark dcf_mark_before(const dcf_model *model, uint32_t *index);
 
-/* Take the next four bytes of a record. */
-DCF_MUST_CHECK DCF_LOCAL int dcf_word(dcf_record *record, uint32_t *word);
+/* Take the next four bytes of a record: 0 where it has ended, which `truncated` says. */
+DCF_LOCAL uint32_t dcf_word(dcf_record *record);
 
 /* Stored dim `axis` of the tensor. */
 DCF_LOCAL uint32_t dcf_dim(const dcf_tensor *tensor, uint32_t axis);
@@ -166,15 +168,34 @@ DCF_LOCAL uint32_t dcf_dim(const dcf_tensor *tensor, uint32_t axis);
 /* a / b, for processors that cannot. */
 DCF_LOCAL dcf_size dcf_divide(dcf_size a, dcf_size b);
 
+/* ---- dcf_rooms.c ---- */
+
+/* The ids of layout DENSE, values RAW and coder PACKED, where they stand in a record, are 0. */
+enum { DCF_PLAIN = 0xFFFFFF };
+
+/* Checks 9 to 14. `kind` is the second word of the record, `payload` its size, and `parts` what
+ * stands before the blocks. */
+DCF_MUST_CHECK DCF_LOCAL int dcf_rooms_read(dcf_record *record, uint32_t kind, dcf_size payload,
+                                            dcf_size *parts);
+
 /* ---- rooms: fields of the record; DCF_ERR_UNSUPPORTED makes the tensor unsupported ---- */
 
-DCF_MUST_CHECK DCF_LOCAL int dcf_gap_fields(dcf_record *record, uint32_t word);
-DCF_MUST_CHECK DCF_LOCAL int dcf_run_fields(dcf_record *record, uint32_t word);
+#if DCF_WITH_GAP
+DCF_MUST_CHECK DCF_LOCAL int dcf_gap_fields(dcf_record *record);
+#endif
+#if DCF_WITH_RUN
+DCF_MUST_CHECK DCF_LOCAL int dcf_run_fields(dcf_record *record);
+#endif
 DCF_MUST_CHECK DCF_LOCAL int dcf_raw_fields(dcf_record *record, uint32_t number);
-DCF_MUST_CHECK DCF_LOCAL int dcf_fixed_fields(dcf_record *record, uint32_t dtype);
-DCF_MUST_CHECK DCF_LOCAL int dcf_affine_fields(dcf_record *record, uint32_t dtype);
+#if DCF_WITH_FIXED
+DCF_MUST_CHECK DCF_LOCAL int dcf_fixed_fields(dcf_record *record);
+#endif
+#if DCF_WITH_AFFINE
+DCF_MUST_CHECK DCF_LOCAL int dcf_affine_fields(dcf_record *record);
+#endif
+#if DCF_WITH_CODEBOOK
 DCF_MUST_CHECK DCF_LOCAL int dcf_codebook_fields(dcf_record *record, uint32_t dtype);
-DCF_MUST_CHECK DCF_LOCAL int dcf_huffman_fields(dcf_record *record);
+#endif
 
 /* Check 14: a DENSE, PACKED block has just the bytes of its bits. */
 DCF_MUST_CHECK DCF_LOCAL int dcf_dense_packed_check(const dcf_tensor *tensor,
@@ -188,6 +209,9 @@ static inline uint32_t dcf_streams(const dcf_tensor *tensor)
 
 /* ---- rooms: codes ---- */
 
+enum { DCF_LONG = 63, DCF_LENGTH = 63 /* mask */ };
+
+#if DCF_WITH_HUFFMAN
 /* A canonical code. A symbol whose 12-bit prefix is below limit[n - 1] (and not below limit[n - 2])
  * has n bits, and its number stands at ranks[(prefix >> (12 - n)) + shift[n - 1]] (modulo 2^16).
  * Behind it stand 2^fast_bits u16 for prefixes of so many bits: the length, or DCF_LONG where it
@@ -196,8 +220,6 @@ typedef struct dcf_code {
     uint16_t limit[DCF_MAX_CODE_BITS];
     uint16_t shift[DCF_MAX_CODE_BITS];
 } dcf_code;
-
-enum { DCF_LONG = 63, DCF_LENGTH = 63 /* mask */ };
 
 /* Read the code lengths of an entry, a Huffman table. For each symbol in use the counter of its
  * length grows by one, from 0 at first. With `ranks` it says before where the symbol, or what
@@ -212,6 +234,9 @@ DCF_LOCAL void dcf_huffman_build(dcf_tensor *tensor, uint8_t *memory);
 
 /* Length and number, as in the first part, of a code that begins with `prefix`. */
 DCF_LOCAL uint32_t dcf_huffman_search(const uint16_t *fast, uint32_t fast_bits, uint32_t prefix);
+
+DCF_MUST_CHECK DCF_LOCAL int dcf_huffman_fields(dcf_record *record);
+#endif
 
 /* Bits that a symbol below `alphabet` takes with coder_packed. */
 DCF_LOCAL uint32_t dcf_packed_bits(uint32_t alphabet);

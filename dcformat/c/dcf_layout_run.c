@@ -4,10 +4,15 @@
 
 #if DCF_WITH_RUN
 
-DCF_LOCAL int dcf_run_fields(dcf_record *r, uint32_t word)
+DCF_LOCAL int dcf_run_fields(dcf_record *r)
 {
+    const uint32_t word = dcf_word(r);
     r->background = word & 0xFFFFU;
     return word >> 16 == 0 ? DCF_OK : DCF_ERR_PADDING;
 }
+
+#elif !defined(DCF_ONE_FILE)
+
+typedef int dcf_no_layout_run; /* ISO C wants something in every file */
 
 #endif

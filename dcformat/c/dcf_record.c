@@ -2,11 +2,7 @@
  * dcformat/container.py. */
 #include "dcf_internal.h"
 
-enum {
-    FIRST_FIELDS = 12,
-    PLAIN = 0xFFFFFF, /* layout DENSE, values RAW and coder PACKED are all 0 */
-    LEGAL = 0x9F      /* bit 3 * layout + coder */
-};
+enum { FIRST_FIELDS = 12 };
 
 /* Processors without this instruction would take a function of hundreds of bytes from a library. */
 #if defined(__ARM_ARCH_6M__) || defined(__AVR__) || defined(__MSP430__) || \
@@ -36,14 +32,14 @@ DCF_LOCAL dcf_size dcf_divide(dcf_size a, dcf_size b)
 }
 #endif
 
-DCF_LOCAL int dcf_word(dcf_record *r, uint32_t *word)
+DCF_LOCAL uint32_t dcf_word(dcf_record *r)
 {
     if (r->at == r->end) {
-        return DCF_ERR_TRUNCATED;
+        r->truncated = 1;
+        return 0;
     }
-    *word = DCF_U32(r->tensor->model, r->at);
     r->at += 4;
-    return DCF_OK;
+    return DCF_U32(r->tensor->model, r->at - 4);
 }
 
 /* ---- shape ---- */
@@ -164,172 +160,7 @@ static int shape_read(dcf_record *r, uint32_t flags)
     extents(t, rank, row_axes);
     t->block_rows = t->rows;
     r->at += word;
-    if (flags & DCF_RECORD_BLOCKED) {
-        uint32_t blocks;
-        err = dcf_word(r, &blocks);
-        return err == DCF_OK ? block_word_read(t, blocks) : err;
-    }
-    return err;
-}
-
-/* ---- rooms ---- */
-
-/* Check 9: is everything known, and in this build? */
-static int rooms_here(const dcf_tensor *t, uint32_t dtype)
-{
-    const uint32_t layouts = 1U << DCF_LAYOUT_DENSE | (uint32_t)DCF_WITH_GAP << DCF_LAYOUT_GAP |
-                             (uint32_t)DCF_WITH_RUN << DCF_LAYOUT_RUN;
-    const uint32_t values = 1U << DCF_VALUES_RAW | (uint32_t)DCF_WITH_FIXED << DCF_VALUES_FIXED |
-                            (uint32_t)DCF_WITH_AFFINE << DCF_VALUES_AFFINE |
-                            (uint32_t)DCF_WITH_CODEBOOK << DCF_VALUES_CODEBOOK;
-    const uint32_t coders = (uint32_t)DCF_WITH_PACKED << DCF_CODER_PACKED |
-                            (uint32_t)DCF_WITH_HUFFMAN << DCF_CODER_HUFFMAN |
-                            1U << DCF_CODER_ZSTD;
-    return dcf_dtype_width(dtype) != 0 && t->layout < 8 && t->values < 8 && t->coder < 8 &&
-           (layouts >> t->layout & values >> t->values & coders >> t->coder & 1U);
-}
-
-/* Check 11, steps b and c. */
-static int values_read(dcf_record *r, uint32_t dtype)
-{
-    switch (r->tensor->values) {
-#if DCF_WITH_FIXED
-    case DCF_VALUES_FIXED:
-        return dcf_fixed_fields(r, dtype);
-#endif
-#if DCF_WITH_AFFINE
-    case DCF_VALUES_AFFINE:
-        return dcf_affine_fields(r, dtype);
-#endif
-#if DCF_WITH_CODEBOOK
-    case DCF_VALUES_CODEBOOK:
-        return dcf_codebook_fields(r, dtype);
-#endif
-    default:
-        return dcf_raw_fields(r, dtype);
-    }
-}
-
-/* Check 11, step a. */
-static int layout_read(dcf_record *r)
-{
-    uint32_t word;
-    int err;
-    if (r->tensor->layout == DCF_LAYOUT_DENSE) {
-        return DCF_OK;
-    }
-    err = dcf_word(r, &word);
-    if (err != DCF_OK) {
-        return err;
-    }
-#if DCF_WITH_GAP
-    if (r->tensor->layout == DCF_LAYOUT_GAP) {
-        return dcf_gap_fields(r, word);
-    }
-#endif
-#if DCF_WITH_RUN
-    return dcf_run_fields(r, word);
-#endif
-}
-
-/* Check 11, step d. */
-static int layout_agrees(dcf_record *r)
-{
-    dcf_tensor *t = r->tensor;
-    const uint32_t run = t->layout == DCF_LAYOUT_RUN;
-    uint32_t below = 1U - run;
-    if (t->layout == DCF_LAYOUT_DENSE) {
-        return DCF_OK;
-    }
-    if (t->symbols == 1) {
-        below = t->alphabet;
-    }
-    t->background = (uint8_t)r->background;
-    return r->background < below && (!run || below <= DCF_MAX_SYMBOLS - 2) ? DCF_OK
-                                                                        : DCF_ERR_STRUCTURE;
-}
-
-/* Check 11. */
-static int parameters_read(dcf_record *r, uint32_t dtype)
-{
-    dcf_tensor *t = r->tensor;
-    int err = layout_read(r);
-    if (err == DCF_OK) {
-        err = values_read(r, dtype);
-    }
-    if (err == DCF_OK) {
-        err = layout_agrees(r);
-    }
-    if (err == DCF_OK && !DCF_WITH_WIDE_NUMBERS && t->width > 1) {
-        err = DCF_ERR_UNSUPPORTED;
-    }
-#if DCF_WITH_HUFFMAN
-    if (err == DCF_OK && t->coder == DCF_CODER_HUFFMAN) {
-        err = dcf_huffman_fields(r);
-    }
-#endif
-    return err == DCF_OK && r->at != r->end ? DCF_ERR_STRUCTURE : err;
-}
-
-/* Checks 12 to 14: the parts of the payload. `parts` is what stands before the blocks. */
-static int parts_check(dcf_record *r, uint32_t blocked, dcf_size payload, dcf_size *parts)
-{
-    dcf_tensor *t = r->tensor;
-    const uint32_t dense_packed = (t->layout | t->coder) == 0;
-    const dcf_size decoded = t->elements * t->width;
-    dcf_size least;
-    *parts = r->parameters;
-    t->blocks = 1;
-    if (blocked) {
-        if (dense_packed || t->rows <= t->block_rows ||
-            (t->classes > 1 && t->coder != DCF_CODER_HUFFMAN)) {
-            return DCF_ERR_STRUCTURE;
-        }
-        t->blocks = dcf_divide(t->rows - 1U, t->block_rows) + 1U;
-        *parts += (t->blocks - 1U) * t->offset_width;
-        if (t->classes > 1) {
-            *parts += (t->blocks + 3U) >> 2;
-        }
-    }
-    least = (decoded >> 16) + ((decoded & 0xFFFFU) != 0); /* MAX_RATIO is 2^16 */
-    if (payload < least && payload + DCF_RATIO_SLACK < least) {
-        return DCF_ERR_LIMIT;
-    }
-    if (*parts > payload) {
-        return DCF_ERR_TRUNCATED;
-    }
-#if DCF_WITH_PACKED
-    t->symbol_bits = (uint8_t)dcf_packed_bits(t->alphabet);
-    t->gap_bits = (uint8_t)dcf_packed_bits(t->highest_gap + 1U);
-    if (dense_packed) {
-        return dcf_dense_packed_check(t, payload - *parts);
-    }
-#endif
-    return DCF_OK;
-}
-
-/* Checks 9 to 14. */
-static int rooms_read(dcf_record *r, uint32_t kind, dcf_size payload, dcf_size *parts)
-{
-    dcf_tensor *t = r->tensor;
-    const uint32_t dtype = DCF_BYTE(t->model, t->record + 1);
-    const uint32_t blocked = kind >> 24 & DCF_RECORD_BLOCKED;
-    int err;
-    if (!rooms_here(t, dtype)) {
-        return DCF_ERR_UNSUPPORTED;
-    }
-    if (!(LEGAL >> (3U * t->layout + t->coder) & 1) ||
-        (t->elements == 0 && ((kind & PLAIN) | blocked | payload) != 0)) {
-        return DCF_ERR_STRUCTURE;
-    }
-    err = parameters_read(r, dtype);
-    if (err == DCF_OK) {
-        err = parts_check(r, blocked, payload, parts);
-    }
-    if (err == DCF_OK && t->coder == DCF_CODER_ZSTD) {
-        err = DCF_ERR_UNSUPPORTED;
-    }
-    return err;
+    return (flags & DCF_RECORD_BLOCKED) ? block_word_read(t, dcf_word(r)) : DCF_OK;
 }
 
 /* ---- payload ---- */
@@ -337,7 +168,7 @@ static int rooms_read(dcf_record *r, uint32_t kind, dcf_size payload, dcf_size *
 /* What the payload's start is a multiple of, less 1. */
 static dcf_size payload_mask(const dcf_model *m, uint32_t kind, dcf_size bytes)
 {
-    if ((kind & PLAIN) || bytes == 0) {
+    if ((kind & DCF_PLAIN) || bytes == 0) {
         return 0;
     }
     if (bytes >= 64) {
@@ -423,7 +254,7 @@ static int untied_read(dcf_record *r, dcf_size *end)
     }
     payload = (kind >> 24 & DCF_RECORD_WIDE) ? DCF_SIZE(m, t->record + 12)
                                              : DCF_U32(m, t->record + 12);
-    err = rooms_read(r, kind, payload, &parts);
+    err = dcf_rooms_read(r, kind, payload, &parts);
     if (err == DCF_ERR_UNSUPPORTED) {
         t->unsupported = 1;
         err = DCF_OK;
@@ -469,6 +300,8 @@ DCF_LOCAL int dcf_record_read(const dcf_model *m, uint32_t index, dcf_mark *mark
     r.at = record;
     r.end = record + size;
     r.parameters = 0;
+    r.truncated = 0;
+    r.scaled = 0;
     r.background = 0;
     return untied_read(&r, &mark->payload);
 }

@@ -29,7 +29,7 @@ DCF_LOCAL uint8_t dcf_fetch(dcf_source *s, dcf_at at)
     return s->window[at - s->begin];
 }
 
-#else
+#elif !defined(DCF_ONE_FILE)
 
 typedef int dcf_no_source; /* ISO C wants something in every file */
 

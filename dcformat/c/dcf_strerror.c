@@ -24,7 +24,7 @@ const char *dcf_strerror(int status)
     }
 }
 
-#else
+#elif !defined(DCF_ONE_FILE)
 
 typedef int dcf_no_strerror; /* ISO C wants something in every file */
 

@@ -5,31 +5,26 @@
 #if DCF_WITH_AFFINE
 
 /* Scale and zero point of the whole tensor. */
-static int scale_fields(dcf_record *r, uint32_t flags)
+static int affine_scale(dcf_record *r, uint32_t flags)
 {
-    uint32_t word;
-    int err = dcf_word(r, &word);
-    if (err == DCF_OK && (flags & DCF_AFFINE_ZERO_POINTS)) {
-        err = dcf_word(r, &word);
-        if (err == DCF_OK && !dcf_dtype_holds(r->tensor->number, dcf_signed(word, 32))) {
-            err = DCF_ERR_STRUCTURE;
-        }
+    dcf_word(r);
+    if ((flags & DCF_AFFINE_ZERO_POINTS) &&
+        !dcf_dtype_holds(r->tensor->number, dcf_signed(dcf_word(r), 32))) {
+        return DCF_ERR_STRUCTURE;
     }
-    return err;
+    return DCF_OK;
 }
 
-/* Along `axis`, in blocks where there are any. */
+/* How many there are along `axis`, in blocks or not. */
 static int parameters_count(dcf_record *r, uint32_t axis, uint32_t flags)
 {
     const dcf_tensor *t = r->tensor;
-    uint32_t block = 1;
+    uint32_t bytes = 4;
+    uint32_t block;
     uint32_t i;
     r->parameters = dcf_dim(t, axis);
     if (flags & DCF_AFFINE_BLOCKED) {
-        const int err = dcf_word(r, &block);
-        if (err != DCF_OK) {
-            return err;
-        }
+        block = dcf_word(r);
         if (block == 0) {
             return DCF_ERR_STRUCTURE;
         }
@@ -40,22 +35,22 @@ static int parameters_count(dcf_record *r, uint32_t axis, uint32_t flags)
             }
         }
     }
-    r->parameters *= 4U + ((flags & DCF_AFFINE_ZERO_POINTS) ? t->width : 0U);
+    if (flags & DCF_AFFINE_ZERO_POINTS) {
+        bytes += t->width;
+    }
+    r->parameters *= bytes;
     return DCF_OK;
 }
 
-DCF_LOCAL int dcf_affine_fields(dcf_record *r, uint32_t dtype)
+DCF_LOCAL int dcf_affine_fields(dcf_record *r)
 {
-    uint32_t word;
-    uint32_t axis;
-    uint32_t flags;
-    int err = dcf_word(r, &word);
-    if (err != DCF_OK) {
-        return err;
-    }
-    axis = word >> 8 & 0xFFU;
-    flags = word >> 16 & 0xFFU;
-    if ((word & 0xFFU) - DCF_DTYPE_UINT8 > DCF_DTYPE_INT16 - DCF_DTYPE_UINT8 ||
+    const uint32_t word = dcf_word(r);
+    const uint32_t number = word & 0xFFU;
+    const uint32_t axis = word >> 8 & 0xFFU;
+    const uint32_t flags = word >> 16 & 0xFFU;
+    int err;
+    r->scaled = 1;
+    if (number - DCF_DTYPE_UINT8 > DCF_DTYPE_INT16 - DCF_DTYPE_UINT8 ||
         flags > (DCF_AFFINE_ZERO_POINTS | DCF_AFFINE_BLOCKED) ||
         (axis != DCF_NO_AXIS ? axis >= r->rank : flags >= DCF_AFFINE_BLOCKED)) {
         return DCF_ERR_STRUCTURE;
@@ -63,11 +58,15 @@ DCF_LOCAL int dcf_affine_fields(dcf_record *r, uint32_t dtype)
     if (word >> 24) {
         return DCF_ERR_PADDING;
     }
-    err = dcf_raw_fields(r, word & 0xFFU);
-    if (err == DCF_OK) {
-        err = axis == DCF_NO_AXIS ? scale_fields(r, flags) : parameters_count(r, axis, flags);
+    err = dcf_raw_fields(r, number);
+    if (err != DCF_OK) {
+        return err;
     }
-    return err == DCF_OK && !dcf_dtype_scaled(dtype) ? DCF_ERR_STRUCTURE : err;
+    return axis == DCF_NO_AXIS ? affine_scale(r, flags) : parameters_count(r, axis, flags);
 }
+
+#elif !defined(DCF_ONE_FILE)
+
+typedef int dcf_no_affine; /* ISO C wants something in every file */
 
 #endif

@@ -4,18 +4,31 @@
 
 #if DCF_WITH_CODEBOOK
 
+/* The byte whose meaning hangs on the scale kind, and the scale. */
+static int scale_read(dcf_record *r, uint32_t kind, uint32_t field)
+{
+    if (kind == DCF_SCALE_AXIS) {
+        if (field >= r->rank) {
+            return DCF_ERR_STRUCTURE;
+        }
+        r->parameters = 4U * (dcf_size)dcf_dim(r->tensor, field);
+    } else if (kind != DCF_SCALE_FRACTION && field != 0) {
+        return DCF_ERR_STRUCTURE;
+    }
+    if (kind == DCF_SCALE_TENSOR) {
+        dcf_word(r);
+    }
+    return DCF_OK;
+}
+
 DCF_LOCAL int dcf_codebook_fields(dcf_record *r, uint32_t dtype)
 {
     dcf_tensor *t = r->tensor;
     const dcf_model *m = t->model;
-    uint32_t word;
-    uint32_t kind;
-    uint32_t field;
+    const uint32_t word = dcf_word(r);
+    const uint32_t kind = word >> 16 & 0xFFU;
     dcf_at entry;
-    int err = dcf_word(r, &word);
-    if (err == DCF_OK) {
-        err = dcf_table_named(m, word & 0xFFFFU, 1, &entry);
-    }
+    int err = dcf_table_named(m, word & 0xFFFFU, 1, &entry);
     if (err != DCF_OK) {
         return err;
     }
@@ -24,31 +37,20 @@ DCF_LOCAL int dcf_codebook_fields(dcf_record *r, uint32_t dtype)
     t->symbols = 1;
     t->alphabet = (uint16_t)(DCF_BYTE(m, entry + 2) + 1U);
     t->levels = entry + 3;
-    kind = word >> 16 & 0xFFU;
-    field = word >> 24;
+    r->scaled = kind != DCF_SCALE_NONE;
     if (kind > DCF_SCALE_FRACTION) {
         return DCF_ERR_STRUCTURE;
     }
-    if (kind == DCF_SCALE_AXIS) {
-        if (field >= r->rank) {
-            return DCF_ERR_STRUCTURE;
-        }
-        r->parameters = 4U * (dcf_size)dcf_dim(t, field);
-    } else if (kind != DCF_SCALE_FRACTION && field != 0) {
-        return DCF_ERR_STRUCTURE;
+    err = scale_read(r, kind, word >> 24);
+    if (err == DCF_OK && (r->scaled ? t->number != DCF_DTYPE_INT8 && t->number != DCF_DTYPE_INT16
+                                    : t->number != dtype)) {
+        err = DCF_ERR_STRUCTURE;
     }
-    if (kind == DCF_SCALE_TENSOR) {
-        err = dcf_word(r, &word);
-        if (err != DCF_OK) {
-            return err;
-        }
-    }
-    if (kind == DCF_SCALE_NONE) {
-        return t->number == dtype ? DCF_OK : DCF_ERR_STRUCTURE;
-    }
-    return (t->number == DCF_DTYPE_INT8 || t->number == DCF_DTYPE_INT16) && dcf_dtype_scaled(dtype)
-               ? DCF_OK
-               : DCF_ERR_STRUCTURE;
+    return err;
 }
+
+#elif !defined(DCF_ONE_FILE)
+
+typedef int dcf_no_codebook; /* ISO C wants something in every file */
 
 #endif

@@ -7,7 +7,6 @@ DCF_LOCAL int dcf_raw_fields(dcf_record *r, uint32_t number)
     dcf_tensor *t = r->tensor;
     uint32_t word;
     int32_t base;
-    int err;
     t->number = (uint8_t)number;
     t->width = (uint8_t)dcf_dtype_width(number);
     t->symbols = t->width;
@@ -15,10 +14,7 @@ DCF_LOCAL int dcf_raw_fields(dcf_record *r, uint32_t number)
     if (t->width > 1) {
         return DCF_OK;
     }
-    err = dcf_word(r, &word);
-    if (err != DCF_OK) {
-        return err;
-    }
+    word = dcf_word(r);
     base = dcf_signed(word >> 16, 16);
     t->base = (uint8_t)(word >> 16);
     t->alphabet = (uint16_t)word;

@@ -140,7 +140,9 @@ def test_it_links_and_decodes_without_a_c_library(tmp_path: Path, flags: tuple[s
 def test_a_build_without_rooms_reads_the_other_tensors(tmp_path: Path) -> None:
     files = valid_files()
     whole = answers(build(tmp_path, "-O1"), tmp_path, files)
-    part = answers(build(tmp_path, "-O1", "-DDCF_WITH_RUN=0", "-DDCF_WITH_CODEBOOK=0"), tmp_path, files)
+    part = answers(
+        build(tmp_path, "-O1", "-DDCF_WITH_RUN=0", "-DDCF_WITH_CODEBOOK=0"), tmp_path, files
+    )
     decoded = [{line for line in said if line.startswith("crc")} for said in whole]
     fewer = [{line for line in said if line.startswith("crc")} for said in part]
     assert all(few <= all_of for few, all_of in zip(fewer, decoded, strict=True))

@@ -72,7 +72,14 @@ def answers(machine: str, host: int, folder: Path) -> list[list[str]]:
     compiler, *flags = MACHINES[machine]
     warnings = ["-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Werror"]
     # the limit on Huffman tables is that of a host for both, so that they answer LIMIT alike
-    flags = ["-std=c99", *warnings, *flags, f"-DDCF_HOST={host}", "-DDCF_MARKS=4096", "-DDCF_WIDE=1"]
+    flags = [
+        "-std=c99",
+        *warnings,
+        *flags,
+        f"-DDCF_HOST={host}",
+        "-DDCF_MARKS=4096",
+        "-DDCF_WIDE=1",
+    ]
     made = run(compiler, *flags, f"-I{CORE}", f"-I{HERE}", *PARTS, "-o", folder / "harness")
     assert made.returncode == 0, made.stderr[-4000:]
     files = [path.read_bytes() for path in VECTORS]
