@@ -26,7 +26,6 @@ from test_c_core import (
     compiler,
     run,
     sanitizers_work,
-    valid_files,
 )
 from test_differential import mutated
 
