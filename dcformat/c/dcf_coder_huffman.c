@@ -149,11 +149,11 @@ DCF_LOCAL int dcf_huffman_check(const dcf_model *m, dcf_at entry, dcf_at end)
 
 /* ---- codes ---- */
 
-DCF_LOCAL uint32_t dcf_huffman_search(const uint16_t *fast, uint32_t fast_bits, uint32_t prefix)
+DCF_LOCAL uint32_t dcf_huffman_search(const uint16_t *fast, uint32_t fast_bits, uint32_t prefix,
+                                      uint32_t length)
 {
     const dcf_code *code = (const dcf_code *)(const void *)fast - 1;
     const uint8_t *ranks = (const uint8_t *)(fast + ((size_t)1 << fast_bits));
-    uint32_t length = 1;
     while (prefix >= code->limit[length - 1U]) {
         length++;
     }
@@ -197,7 +197,8 @@ static void build(const dcf_tensor *t, uint32_t index, uint8_t *memory)
     for (i = 0; i >> t->fast_bits == 0; i++) {
         uint32_t item = (uint32_t)ranks[0] << 8;
         if (!one) {
-            item = dcf_huffman_search(fast, t->fast_bits, i << (DCF_MAX_CODE_BITS - t->fast_bits));
+            item = dcf_huffman_search(fast, t->fast_bits,
+                                      i << (DCF_MAX_CODE_BITS - t->fast_bits), 1);
             if ((item & DCF_LENGTH) > t->fast_bits) {
                 item = DCF_LONG;
             }

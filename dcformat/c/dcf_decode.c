@@ -197,180 +197,291 @@ static int block_end(const dcf_cursor *c)
 
 /* ---- elements ---- */
 
-/* Write `count` background elements, `step` bytes apart. */
-static uint8_t *fill(const dcf_tensor *t, uint8_t *out, dcf_size count, uint32_t step)
-{
-    uint8_t number[16];
-    if (t->width == 1) {
-        dcf_number(t, t->background, number);
-        for (; count > 0; count--) {
-            *out = number[0];
-            out += step;
-        }
-    }
-    for (; count > 0; count--) {
-        dcf_number(t, t->background, out);
-        out += step;
-    }
-    return out;
-}
+enum { NO_SYMBOL = 256 };
 
-/* Where a block's symbols are read. */
+/* A block while it is read. */
 typedef struct reader {
-    dcf_at at;     /* the next byte that is not in `bits` */
-    uint32_t bits; /* Huffman: the next ones, at the top; packed: how many of the byte at `at` are used */
-    int32_t have;  /* of the bits; packed: 0 */
+#if DCF_WITH_READ_CALLBACK
+    const dcf_model *model;
+#endif
+    dcf_at at;           /* the next byte */
+    dcf_at last;         /* behind it there may be nothing to read */
+    uint32_t bits;       /* Huffman: the next ones, at the top; those of the file behind the block too */
+    int32_t have;        /* bits before `at`; packed: none or less, where the byte is used in part */
+    uint8_t *out;
+    uint32_t shift;      /* of the bits, for a look at the table */
+    uint32_t step;       /* bytes from an element to the next; 0: all are dropped */
+    dcf_size count;      /* elements that are wanted */
+    dcf_size beyond;     /* and those of the block behind them */
+    const uint16_t *first;  /* table of the first stream */
+    const uint16_t *values; /* and of the element's first symbol */
+    const uint16_t *table;  /* of the next symbol */
+    uint16_t filler;        /* a gap that no element follows, or more than any gap */
+    uint8_t background;     /* a number of one byte */
+    uint8_t part;           /* symbols of an element that were read */
 } reader;
 
 static void reader_begin(const dcf_cursor *c, reader *r)
 {
+    const dcf_tensor *t = c->tensor;
+    const uint32_t used = (uint32_t)c->bit & 7U;
+#if DCF_WITH_READ_CALLBACK
+    r->model = t->model;
+#endif
     r->at = c->data + (c->bit >> 3);
-    r->bits = (uint32_t)c->bit & 7U;
-    r->have = 0;
-    if (c->tensor->coder != DCF_CODER_PACKED) {
-        r->have = 32 - (int32_t)r->bits;
-        r->bits = DCF_BITS(c->tensor->model, r->at) << r->bits;
+    r->last = c->data + c->size;
+    r->have = -(int32_t)used;
+    r->shift = 32U - t->fast_bits;
+    r->first = t->codes + (size_t)c->table * t->code_stride;
+    r->values = r->first;
+    if (t->layout == DCF_LAYOUT_GAP) {
+        r->values += t->code_stride;
+    }
+    r->filler = (t->gap_flags & DCF_GAP_FILLER_STORES) ? DCF_MAX_SYMBOLS : t->highest_gap;
+    if (t->mapped) {
+        dcf_number(t, t->background, &r->background);
+    }
+    r->table = c->stored ? r->values : r->first;
+    r->part = 0;
+#if DCF_WITH_HUFFMAN
+    if (t->table_count) {
+        r->bits = DCF_BITS(t->model, r->at) << used;
+        r->have += 32;
         r->at += 4;
     }
+#endif
 }
 
-/* The bit of the block that comes next. */
-static dcf_size reader_bit(const dcf_cursor *c, const reader *r)
+/* Is what comes next behind the block's end? */
+static int reader_over(const reader *r)
 {
-    const dcf_size bit = (dcf_size)(r->at - c->data) * 8U;
-    return c->tensor->coder == DCF_CODER_PACKED ? bit + r->bits : bit - (dcf_size)r->have;
+    return r->at >= r->last && (int32_t)(r->at - r->last) * 8 > r->have;
 }
 
-#if DCF_WITH_PACKED
-/* Read a packed symbol, and give it as an item of a table. */
-static int packed_item(const dcf_cursor *c, reader *r, uint32_t is_gap, uint32_t *item)
+#if DCF_WITH_HUFFMAN
+
+static uint32_t reader_bits(const reader *r)
 {
-    const dcf_tensor *t = c->tensor;
-    const uint32_t width = is_gap ? t->gap_bits : t->symbol_bits;
-    const uint32_t below = is_gap ? t->highest_gap + 1U : t->alphabet;
-    const uint32_t symbol = DCF_U16(t->model, r->at) >> r->bits & ((1U << width) - 1U);
-    r->bits += width;
-    r->at += r->bits >> 3;
-    r->bits &= 7U;
-    if (reader_bit(c, r) > c->size * 8U || symbol >= below) {
-        return DCF_ERR_RANGE;
+#if DCF_WITH_READ_CALLBACK
+    return DCF_BITS(r->model, r->at);
+#else
+    return dcf_load_bits(r->at);
+#endif
+}
+
+static int huffman_symbol(const dcf_tensor *t, reader *r, uint32_t *symbol)
+{
+    uint32_t item;
+    if (r->have < DCF_MAX_CODE_BITS) {
+        if (reader_over(r)) {
+            return DCF_ERR_TRUNCATED;
+        }
+        r->bits |= DCF_BITS(t->model, r->at) >> r->have;
+        r->at += (31U - (uint32_t)r->have) >> 3;
+        r->have |= 24;
     }
-    *item = symbol << 8;
+    item = r->table[r->bits >> (32U - t->fast_bits)];
+    if (item == DCF_LONG) {
+        item = dcf_huffman_search(r->table, t->fast_bits, r->bits >> 20, t->fast_bits + 1U);
+    }
+    r->have -= (int32_t)(item & DCF_LENGTH);
+    r->bits <<= item & DCF_LENGTH;
+    *symbol = item >> 8;
     return DCF_OK;
 }
+
+/* Decode what is most of most tensors: elements of one byte that the tables give, dense or with gaps.
+ * Gives a gap that must be looked at, or NO_SYMBOL where there is nothing quick to do. */
+DCF_APART static uint32_t quick(reader *r)
+{
+    const uint32_t shift = r->shift;
+    const uint32_t step = r->step;
+    const uint16_t *table = r->table;
+    uint32_t symbol = NO_SYMBOL;
+    uint32_t bits = r->bits;
+    int32_t have = r->have;
+    uint8_t *out = r->out;
+    dcf_size count = r->count;
+    while (count > 0) {
+        uint32_t item = table[bits >> shift];
+        have -= (int32_t)(item & DCF_LENGTH);
+        if (have < 0) {
+            have += (int32_t)(item & DCF_LENGTH);
+            if (have < DCF_MAX_CODE_BITS) {
+                if (r->at > r->last) {
+                    break;
+                }
+                bits |= reader_bits(r) >> have;
+                r->at += (31U - (uint32_t)have) >> 3;
+                have |= 24;
+                continue;
+            }
+            item = dcf_huffman_search(table, 32U - shift, bits >> 20, 33U - shift);
+            have -= (int32_t)(item & DCF_LENGTH);
+        }
+        bits <<= item & DCF_LENGTH;
+        item >>= 8;
+        if (table == r->values) {
+            *out = (uint8_t)item;
+            out += step;
+            table = r->first;
+            count--;
+        } else if (item < count && item < r->filler) {
+            const uint8_t background = r->background;
+            count -= item;
+            for (; item > 0; item--) {
+                *out = background;
+                out += step;
+            }
+            table = r->values;
+        } else {
+            symbol = item;
+            break;
+        }
+    }
+    r->table = table;
+    r->bits = bits;
+    r->have = have;
+    r->out = out;
+    r->count = count;
+    return symbol;
+}
+
 #endif
+
+#if DCF_WITH_PACKED
+static int packed_symbol(const dcf_tensor *t, reader *r, uint32_t *symbol)
+{
+    const int is_gap = r->table != r->values;
+    const uint32_t width = is_gap ? t->gap_bits : t->symbol_bits;
+    const uint32_t below = is_gap ? t->highest_gap + 1U : t->alphabet;
+    const uint32_t used = width - (uint32_t)r->have;
+    if (reader_over(r)) {
+        return DCF_ERR_TRUNCATED;
+    }
+    *symbol = DCF_U16(t->model, r->at) >> -r->have & ((1U << width) - 1U);
+    r->at += used >> 3;
+    r->have = -(int32_t)(used & 7U);
+    return *symbol < below ? DCF_OK : DCF_ERR_RANGE;
+}
+#endif
+
+static int next_symbol(const dcf_tensor *t, reader *r, uint32_t *symbol)
+{
+#if DCF_WITH_HUFFMAN
+    if (t->table_count) {
+        return huffman_symbol(t, r, symbol);
+    }
+#endif
+#if DCF_WITH_PACKED
+    return packed_symbol(t, r, symbol);
+#else
+    return DCF_ERR_UNSUPPORTED;
+#endif
+}
+
+/* Give of the announced background what is wanted: an element, and copies of it. */
+static void background(dcf_cursor *c, reader *r)
+{
+    const dcf_size n = c->run < r->count ? c->run : r->count;
+    if (n > 0) {
+        dcf_size bytes = (n - 1U) * r->step;
+        dcf_number(c->tensor, c->tensor->background, r->out);
+        for (; bytes > 0; bytes--) {
+            r->out[r->step] = r->out[0];
+            r->out++;
+        }
+        r->out += r->step;
+        r->count -= n;
+        c->run -= n;
+    }
+}
+
+/* What `symbol` says: an element, a part of one, or a run of background. */
+static int symbol_use(dcf_cursor *c, reader *r, uint32_t symbol)
+{
+    const dcf_tensor *t = c->tensor;
+    const dcf_size left = r->count + r->beyond;
+#if DCF_WITH_GAP
+    if (r->table < r->values) {
+        c->run = symbol;
+        if (symbol < left && symbol != r->filler) {
+            r->table = r->values;
+        }
+        return symbol > left ? DCF_ERR_RANGE : DCF_OK;
+    }
+#endif
+#if DCF_WITH_RUN
+    if (t->layout == DCF_LAYOUT_RUN) {
+        const uint32_t digit = c->digit;
+        c->digit = 0;
+        if (symbol >= t->alphabet) {
+            symbol -= t->alphabet - 1U;
+            c->digit = (uint8_t)(digit + 1U);
+            c->run = (dcf_size)symbol << digit;
+            /* in this form, because the run could overflow; digit stays below the bits of a size,
+             * as each digit that passes takes at least 2^digit elements */
+            return symbol > left >> digit ? DCF_ERR_RANGE : DCF_OK;
+        }
+    }
+#endif
+#if DCF_WITH_WIDE_NUMBERS
+    if (t->symbols > 1) {
+        r->out[r->part++] = (uint8_t)symbol;
+        r->table += t->table_count ? t->code_stride : 0;
+        if (r->part < t->symbols) {
+            return DCF_OK;
+        }
+        r->part = 0;
+    } else
+#endif
+    if (t->mapped) {
+        *r->out = (uint8_t)symbol;
+    } else {
+        dcf_number(t, symbol, r->out);
+    }
+    r->out += r->step;
+    r->count--;
+    r->table = r->first;
+    return DCF_OK;
+}
 
 /* Decode `count` (at most c->left) elements to `out`, `step` bytes apart: 0 drops them, each over
  * the one before. */
 static int elements(dcf_cursor *c, uint8_t *out, dcf_size count, uint32_t step)
 {
     const dcf_tensor *t = c->tensor;
-    const uint32_t shift = 32U - t->fast_bits;
-    const uint16_t *const first = t->codes + (size_t)c->table * t->code_stride;
-    const uint16_t *const gaps = t->layout == DCF_LAYOUT_GAP ? first : NULL;
-    const uint16_t *const values = gaps ? first + t->code_stride : first;
-    const uint16_t *const direct = t->mapped ? values : NULL;
-    const uint16_t *fast = c->stored ? values : first;
-    const dcf_size beyond = c->left - count;
-    dcf_size run = c->run;
     reader r;
-    uint32_t i = 0;
     int err = DCF_OK;
+    r.out = out;
+    r.step = step;
+    r.count = count;
+    r.beyond = c->left - count;
     reader_begin(c, &r);
-    do {
-        const dcf_size n = run < count ? run : count;
-        out = fill(t, out, n, step);
-        run -= n;
-        count -= n;
-        while (count > 0) {
-            uint32_t item = fast[r.bits >> shift];
-            r.have -= (int32_t)(item & DCF_LENGTH);
-            if (r.have >= 0) {
-                r.bits <<= item & DCF_LENGTH;
-            } else {
-                r.have += (int32_t)(item & DCF_LENGTH);
-#if DCF_WITH_PACKED
-                if (t->coder == DCF_CODER_PACKED) {
-                    err = packed_item(c, &r, fast == gaps, &item);
-                    if (err != DCF_OK) {
-                        break;
-                    }
-                } else
-#endif
-#if DCF_WITH_HUFFMAN
-                if (r.have >= DCF_MAX_CODE_BITS) {
-                    item = dcf_huffman_search(fast, t->fast_bits, r.bits >> 20);
-                    r.have -= (int32_t)(item & DCF_LENGTH);
-                    r.bits <<= item & DCF_LENGTH;
-                } else
-#endif
-                {
-                    /* the bytes behind a block are taken for its bits; behind these it is over */
-                    if (reader_bit(c, &r) > c->size * 8U) {
-                        err = DCF_ERR_TRUNCATED;
-                        break;
-                    }
-                    r.bits |= DCF_BITS(t->model, r.at) >> r.have;
-                    r.at += (31U - (uint32_t)r.have) >> 3;
-                    r.have |= 24;
-                    continue;
-                }
-            }
-            item >>= 8;
-            if (fast == direct) {
-                *out = (uint8_t)item;
-                out += step;
-                count--;
-                fast = first;
-                continue;
-            }
-#if DCF_WITH_GAP
-            if (fast == gaps) {
-                if (item > count + beyond) {
-                    err = DCF_ERR_RANGE;
-                } else if (item < count + beyond &&
-                           (item != t->highest_gap || (t->gap_flags & DCF_GAP_FILLER_STORES))) {
-                    fast = values;
-                }
-                run = item;
-                break;
-            }
-#endif
-#if DCF_WITH_RUN
-            if (t->layout == DCF_LAYOUT_RUN && item >= t->alphabet) {
-                item -= t->alphabet - 1U;
-                /* in this form, because item << digit could overflow; digit stays below the bits
-                 * of a size, as each digit that passes takes at least 2^digit elements */
-                if (item > (count + beyond) >> c->digit) {
-                    err = DCF_ERR_RANGE;
-                }
-                run = (dcf_size)item << c->digit;
-                c->digit++;
-                break;
-            }
-            c->digit = 0;
-#endif
-            if (t->symbols > 1) {
-                out[i++] = (uint8_t)item;
-                if (t->coder == DCF_CODER_HUFFMAN) {
-                    fast += t->code_stride;
-                }
-                if (i < t->symbols) {
-                    continue;
-                }
-                i = 0;
-            } else {
-                dcf_number(t, item, out);
-            }
-            out += step;
-            count--;
-            fast = first;
+    for (;;) {
+        uint32_t symbol = NO_SYMBOL;
+        background(c, &r);
+        if (err != DCF_OK || r.count == 0) {
+            break;
         }
-    } while (count > 0 && err == DCF_OK);
-    c->left = beyond + count;
-    c->run = run;
-    c->stored = fast != first;
-    c->bit = reader_bit(c, &r);
+#if DCF_WITH_HUFFMAN
+        if (t->mapped) {
+            symbol = quick(&r);
+        }
+#endif
+        if (symbol == NO_SYMBOL) {
+            if (r.count == 0) {
+                break;
+            }
+            err = next_symbol(t, &r, &symbol);
+        }
+        if (err == DCF_OK) {
+            err = symbol_use(c, &r, symbol);
+        }
+    }
+    c->left = r.beyond + r.count;
+    c->stored = r.table != r.first;
+    c->bit = (dcf_size)(r.at - c->data) * 8U - (dcf_size)r.have;
     return c->bit > c->size * 8U ? DCF_ERR_TRUNCATED : err;
 }
 

@@ -13,6 +13,20 @@
 #define DCF_LOCAL
 #endif
 
+/* A function that stays one: its registers are its own. */
+#if defined(__GNUC__)
+#define DCF_APART __attribute__((noinline))
+#else
+#define DCF_APART
+#endif
+
+/* Where four bytes are loaded at once, compilers find that out too late to put it in its place. */
+#if defined(__GNUC__) && defined(__ARM_FEATURE_UNALIGNED) && !DCF_WITH_READ_CALLBACK
+#define DCF_IN_PLACE __attribute__((always_inline))
+#else
+#define DCF_IN_PLACE
+#endif
+
 /* Numbers are at most 16 bytes wide and a byte has 8 bits: sizes of output and positions of bits
  * fit in dcf_size. */
 #define DCF_MOST ((dcf_size)((dcf_size)-1 / 16))
@@ -52,14 +66,14 @@ static inline uint32_t dcf_load16(DCF_FROM dcf_at at)
     return (uint32_t)DCF_LOAD(at) | (uint32_t)DCF_LOAD(at + 1) << 8;
 }
 
-static inline uint32_t dcf_load32(DCF_FROM dcf_at at)
+DCF_IN_PLACE static inline uint32_t dcf_load32(DCF_FROM dcf_at at)
 {
     return (uint32_t)DCF_LOAD(at) | (uint32_t)DCF_LOAD(at + 1) << 8 |
            (uint32_t)DCF_LOAD(at + 2) << 16 | (uint32_t)DCF_LOAD(at + 3) << 24;
 }
 
 /* Bits of Huffman codes: the first byte at the top. */
-static inline uint32_t dcf_load_bits(DCF_FROM dcf_at at)
+DCF_IN_PLACE static inline uint32_t dcf_load_bits(DCF_FROM dcf_at at)
 {
     return (uint32_t)DCF_LOAD(at) << 24 | (uint32_t)DCF_LOAD(at + 1) << 16 |
            (uint32_t)DCF_LOAD(at + 2) << 8 | (uint32_t)DCF_LOAD(at + 3);
@@ -232,8 +246,10 @@ DCF_MUST_CHECK DCF_LOCAL int dcf_huffman_check(const dcf_model *model, dcf_at en
 /* Build the codes of a tensor at t->codes. */
 DCF_LOCAL void dcf_huffman_build(dcf_tensor *tensor, uint8_t *memory);
 
-/* Length and number, as in the first part, of a code that begins with `prefix`. */
-DCF_LOCAL uint32_t dcf_huffman_search(const uint16_t *fast, uint32_t fast_bits, uint32_t prefix);
+/* Length and number, as in the first part, of a code that begins with `prefix` and has at least
+ * `length` bits. */
+DCF_LOCAL uint32_t dcf_huffman_search(const uint16_t *fast, uint32_t fast_bits, uint32_t prefix,
+                                      uint32_t length);
 
 DCF_MUST_CHECK DCF_LOCAL int dcf_huffman_fields(dcf_record *record);
 #endif
