@@ -409,19 +409,34 @@ typedef struct dcf_tensor {
 #endif
 } dcf_tensor;
 
-/* A place inside a tensor. */
+/* A place inside a tensor: in a block, and between elements of it. */
 typedef struct dcf_cursor {
-    uint8_t stored;  /* layout_gap: an element's symbols come next */
-    uint8_t digit;   /* layout_run: log2 of the weight of the next digit */
-    uint16_t table;  /* the first table of the block's class */
+    uint8_t digit;       /* layout_run: log2 of the weight of the next digit */
+    uint8_t part;        /* symbols of the present element that were read */
+    uint8_t background;  /* number, where it is a byte */
+    uint8_t shift;       /* of `bits`, for a look at a table */
+    uint16_t filler;     /* layout_gap: a gap that no element follows, or more than any gap */
     const dcf_tensor *tensor;
-    dcf_at data;     /* of the block */
+    dcf_at at;           /* the next byte */
+    dcf_at last;         /* behind the block */
+    uint32_t bits;       /* Huffman: the next bits, at the top; of what is behind the block too */
+    int32_t have;        /* how many stand before `at`; packed: 0 or less, bits of that byte in use */
+    const uint16_t *first;  /* table of the first stream, */
+    const uint16_t *values; /* of an element's first symbol, */
+    const uint16_t *table;  /* of the next symbol */
+    uint8_t *out;        /* where elements go, */
+    uint32_t step;       /* so many bytes apart: 0 drops them */
+    dcf_size count;      /* elements that are wanted, */
+    dcf_size left;       /* of the block, and not wanted now */
+    dcf_size skip;       /* the first ones, that nobody wants */
+    dcf_size run;        /* background elements that were announced */
+    dcf_size block;      /* the block after the present one */
+#if DCF_HOST
+    dcf_at data;         /* of the block */
     dcf_size size;
-    dcf_size bit;    /* the next one */
-    dcf_size block;  /* the block after the present one */
-    dcf_size left;   /* elements of the present block that are still to come */
-    dcf_size skip;   /* of these, the first that nobody wants */
-    dcf_size run;    /* background elements that were announced */
+    dcf_size bit;        /* the next one, for the long steps */
+    uint16_t code;       /* the first table of the block's class */
+#endif
 } dcf_cursor;
 
 #if DCF_WITH_INFO

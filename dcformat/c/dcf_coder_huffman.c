@@ -149,7 +149,7 @@ DCF_LOCAL int dcf_huffman_check(const dcf_model *m, dcf_at entry, dcf_at end)
 
 /* ---- codes ---- */
 
-DCF_LOCAL uint32_t dcf_huffman_search(const uint16_t *fast, uint32_t fast_bits, uint32_t prefix,
+DCF_LOCAL uint32_t dcf_huffman_search(const uint16_t *fast, uint32_t prefix, uint32_t fast_bits,
                                       uint32_t length)
 {
     const dcf_code *code = (const dcf_code *)(const void *)fast - 1;
@@ -197,8 +197,8 @@ static void build(const dcf_tensor *t, uint32_t index, uint8_t *memory)
     for (i = 0; i >> t->fast_bits == 0; i++) {
         uint32_t item = (uint32_t)ranks[0] << 8;
         if (!one) {
-            item = dcf_huffman_search(fast, t->fast_bits,
-                                      i << (DCF_MAX_CODE_BITS - t->fast_bits), 1);
+            item = dcf_huffman_search(fast, i << (DCF_MAX_CODE_BITS - t->fast_bits),
+                                      t->fast_bits, 1);
             if ((item & DCF_LENGTH) > t->fast_bits) {
                 item = DCF_LONG;
             }

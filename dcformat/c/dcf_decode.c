@@ -158,36 +158,69 @@ int dcf_prepare(dcf_tensor *t, void *workspace, dcf_size bytes)
 
 /* ---- blocks ---- */
 
+/* Stand at bit `bit` of the block, before an element. */
+static void seek(dcf_cursor *c, dcf_at block, dcf_size bit)
+{
+    c->at = block + (bit >> 3);
+    c->have = -(int32_t)(bit & 7U);
+    c->table = c->first;
+#if DCF_WITH_HUFFMAN
+    if (c->tensor->table_count) {
+        c->bits = DCF_BITS(c->tensor->model, c->at) << (bit & 7U);
+        c->have += 32;
+        c->at += 4;
+    }
+#endif
+}
+
+/* Enter block c->block, whose offsets were checked, and step to the next. */
 DCF_LOCAL void dcf_block_enter(dcf_cursor *c)
 {
     const dcf_tensor *t = c->tensor;
     const dcf_size block = c->block++;
-    const dcf_size start = block_offset(t, block);
     const dcf_size rows = t->rows - block * t->block_rows;
-    c->data = t->coded + start;
-    c->size = block_offset(t, block + 1U) - start;
-    c->bit = 0;
+    const dcf_at at = t->coded + block_offset(t, block);
+    uint32_t code = 0;
+    if (t->classes > 1) {
+        code = class_of(t, block) * dcf_streams(t);
+    }
+    c->first = t->codes + (size_t)code * t->code_stride;
+    c->values = c->first;
+    if (t->layout == DCF_LAYOUT_GAP) {
+        c->values += t->code_stride;
+    }
+    c->last = t->coded + block_offset(t, block + 1U);
+    c->left = (rows < t->block_rows ? rows : t->block_rows) * t->columns;
     c->run = 0;
     c->digit = 0;
-    c->stored = 0;
-    c->table = 0;
-    if (t->classes > 1) {
-        c->table = (uint16_t)(class_of(t, block) * dcf_streams(t));
-    }
-    c->left = (rows < t->block_rows ? rows : t->block_rows) * t->columns;
+    c->part = 0;
+    seek(c, at, 0);
+#if DCF_HOST
+    c->data = at;
+    c->size = (dcf_size)(c->last - at);
+    c->bit = 0;
+    c->code = (uint16_t)code;
+#endif
+}
+
+/* Bits of the block that were not read; below 0 where there were fewer. */
+static dcf_offset bits_left(const dcf_cursor *c)
+{
+    return (dcf_offset)(c->last - c->at) * 8 + c->have;
 }
 
 /* "After the last symbol of a block: a whole unused byte, STRUCTURE; spare bits that are not
  * zero, PADDING." */
 static int block_end(const dcf_cursor *c)
 {
-    const uint32_t used = c->bit & 7U;
-    if ((c->bit + 7U) >> 3 != c->size) {
+    const dcf_offset left = bits_left(c);
+    if (left >= 8) {
         return DCF_ERR_STRUCTURE;
     }
-    if (used != 0) {
-        const uint32_t byte = DCF_BYTE(c->tensor->model, c->data + (c->bit >> 3));
-        const uint32_t spare = c->tensor->coder == DCF_CODER_PACKED ? byte >> used : byte << used;
+    if (left > 0) {
+        const uint32_t byte = DCF_BYTE(c->tensor->model, c->last - 1);
+        const uint32_t used = 8U - (uint32_t)left;
+        const uint32_t spare = c->tensor->table_count ? byte << used : byte >> used;
         if (spare & 0xFFU) {
             return DCF_ERR_PADDING;
         }
@@ -199,214 +232,173 @@ static int block_end(const dcf_cursor *c)
 
 enum { NO_SYMBOL = 256 };
 
-/* A block while it is read. */
-typedef struct reader {
-#if DCF_WITH_READ_CALLBACK
-    const dcf_model *model;
-#endif
-    dcf_at at;           /* the next byte */
-    dcf_at last;         /* behind it there may be nothing to read */
-    uint32_t bits;       /* Huffman: the next ones, at the top; those of the file behind the block too */
-    int32_t have;        /* bits before `at`; packed: none or less, where the byte is used in part */
-    uint8_t *out;
-    uint32_t shift;      /* of the bits, for a look at the table */
-    uint32_t step;       /* bytes from an element to the next; 0: all are dropped */
-    dcf_size count;      /* elements that are wanted */
-    dcf_size beyond;     /* and those of the block behind them */
-    const uint16_t *first;  /* table of the first stream */
-    const uint16_t *values; /* and of the element's first symbol */
-    const uint16_t *table;  /* of the next symbol */
-    uint16_t filler;        /* a gap that no element follows, or more than any gap */
-    uint8_t background;     /* a number of one byte */
-    uint8_t part;           /* symbols of an element that were read */
-} reader;
-
-static void reader_begin(const dcf_cursor *c, reader *r)
-{
-    const dcf_tensor *t = c->tensor;
-    const uint32_t used = (uint32_t)c->bit & 7U;
-#if DCF_WITH_READ_CALLBACK
-    r->model = t->model;
-#endif
-    r->at = c->data + (c->bit >> 3);
-    r->last = c->data + c->size;
-    r->have = -(int32_t)used;
-    r->shift = 32U - t->fast_bits;
-    r->first = t->codes + (size_t)c->table * t->code_stride;
-    r->values = r->first;
-    if (t->layout == DCF_LAYOUT_GAP) {
-        r->values += t->code_stride;
-    }
-    r->filler = (t->gap_flags & DCF_GAP_FILLER_STORES) ? DCF_MAX_SYMBOLS : t->highest_gap;
-    if (t->mapped) {
-        dcf_number(t, t->background, &r->background);
-    }
-    r->table = c->stored ? r->values : r->first;
-    r->part = 0;
-#if DCF_WITH_HUFFMAN
-    if (t->table_count) {
-        r->bits = DCF_BITS(t->model, r->at) << used;
-        r->have += 32;
-        r->at += 4;
-    }
-#endif
-}
-
-/* Is what comes next behind the block's end? */
-static int reader_over(const reader *r)
-{
-    return r->at >= r->last && (int32_t)(r->at - r->last) * 8 > r->have;
-}
-
 #if DCF_WITH_HUFFMAN
 
-static uint32_t reader_bits(const reader *r)
+/* More bits behind those that there are, fewer than a code may have. */
+DCF_IN_PLACE static inline uint32_t more_bits(dcf_cursor *c, uint32_t bits, int32_t have)
 {
-#if DCF_WITH_READ_CALLBACK
-    return DCF_BITS(r->model, r->at);
-#else
-    return dcf_load_bits(r->at);
-#endif
+    bits |= DCF_BITS(c->tensor->model, c->at) >> have;
+    c->at += (31U - (uint32_t)have) >> 3;
+    return bits;
 }
 
-static int huffman_symbol(const dcf_tensor *t, reader *r, uint32_t *symbol)
+static int huffman_symbol(dcf_cursor *c, uint32_t *symbol)
 {
     uint32_t item;
-    if (r->have < DCF_MAX_CODE_BITS) {
-        if (reader_over(r)) {
+    if (c->have < DCF_MAX_CODE_BITS) {
+        if (bits_left(c) < 0) {
             return DCF_ERR_TRUNCATED;
         }
-        r->bits |= DCF_BITS(t->model, r->at) >> r->have;
-        r->at += (31U - (uint32_t)r->have) >> 3;
-        r->have |= 24;
+        c->bits = more_bits(c, c->bits, c->have);
+        c->have |= 24;
     }
-    item = r->table[r->bits >> (32U - t->fast_bits)];
+    item = c->table[c->bits >> c->shift];
     if (item == DCF_LONG) {
-        item = dcf_huffman_search(r->table, t->fast_bits, r->bits >> 20, t->fast_bits + 1U);
+        item = dcf_huffman_search(c->table, c->bits >> 20, 32U - c->shift, 33U - c->shift);
     }
-    r->have -= (int32_t)(item & DCF_LENGTH);
-    r->bits <<= item & DCF_LENGTH;
+    c->have -= (int32_t)(item & DCF_LENGTH);
+    c->bits <<= item & DCF_LENGTH;
     *symbol = item >> 8;
     return DCF_OK;
 }
 
 /* Decode what is most of most tensors: elements of one byte that the tables give, dense or with gaps.
- * Gives a gap that must be looked at, or NO_SYMBOL where there is nothing quick to do. */
-DCF_APART static uint32_t quick(reader *r)
+ * Gives a gap that must be looked at, or NO_SYMBOL where there is nothing quick to do. What the loop
+ * needs stays in registers: bytes that are written might alias the cursor. */
+DCF_APART static uint32_t quick(dcf_cursor *c)
 {
-    const uint32_t shift = r->shift;
-    const uint32_t step = r->step;
-    const uint16_t *table = r->table;
+    const uint32_t shift = c->shift;
+    const uint32_t step = c->step;
+    const uint16_t *table = c->table;
     uint32_t symbol = NO_SYMBOL;
-    uint32_t bits = r->bits;
-    int32_t have = r->have;
-    uint8_t *out = r->out;
-    dcf_size count = r->count;
-    while (count > 0) {
-        uint32_t item = table[bits >> shift];
-        have -= (int32_t)(item & DCF_LENGTH);
-        if (have < 0) {
-            have += (int32_t)(item & DCF_LENGTH);
-            if (have < DCF_MAX_CODE_BITS) {
-                if (r->at > r->last) {
-                    break;
-                }
-                bits |= reader_bits(r) >> have;
-                r->at += (31U - (uint32_t)have) >> 3;
-                have |= 24;
-                continue;
-            }
-            item = dcf_huffman_search(table, 32U - shift, bits >> 20, 33U - shift);
-            have -= (int32_t)(item & DCF_LENGTH);
-        }
-        bits <<= item & DCF_LENGTH;
-        item >>= 8;
-        if (table == r->values) {
-            *out = (uint8_t)item;
-            out += step;
-            table = r->first;
-            count--;
-        } else if (item < count && item < r->filler) {
-            const uint8_t background = r->background;
-            count -= item;
-            for (; item > 0; item--) {
+    uint32_t bits = c->bits;
+    int32_t have = c->have;
+    uint8_t *out = c->out;
+    dcf_size count = c->count;
+    dcf_size run = c->run;
+    for (;;) {
+        if (run != 0) {
+            const uint8_t background = c->background;
+            dcf_size n = run < count ? run : count;
+            run -= n;
+            count -= n;
+            do {
                 *out = background;
                 out += step;
+            } while (--n > 0);
+        }
+        if (count == 0) {
+            break;
+        }
+        for (;;) {
+            uint32_t item = table[bits >> shift];
+            int32_t length = (int32_t)(item & DCF_LENGTH);
+            if (have < length) {
+                if (have < DCF_MAX_CODE_BITS) {
+                    if (c->at > c->last) {
+                        goto stop;
+                    }
+                    bits = more_bits(c, bits, have);
+                    have |= 24;
+                    continue;
+                }
+                item = dcf_huffman_search(table, bits >> 20, 32U - shift, 33U - shift);
+                length = (int32_t)(item & DCF_LENGTH);
             }
-            table = r->values;
-        } else {
-            symbol = item;
+            have -= length;
+            bits <<= length;
+            item >>= 8;
+            if (table == c->values) {
+                *out = (uint8_t)item;
+                out += step;
+                table = c->first;
+                if (--count == 0) {
+                    goto stop;
+                }
+                continue;
+            }
+            if (item >= count + c->left || item >= c->filler) {
+                symbol = item;
+                goto stop;
+            }
+            table = c->values;
+            run = item;
             break;
         }
     }
-    r->table = table;
-    r->bits = bits;
-    r->have = have;
-    r->out = out;
-    r->count = count;
+stop:
+    c->table = table;
+    c->bits = bits;
+    c->have = have;
+    c->out = out;
+    c->count = count;
+    c->run = run;
     return symbol;
 }
 
 #endif
 
 #if DCF_WITH_PACKED
-static int packed_symbol(const dcf_tensor *t, reader *r, uint32_t *symbol)
+static int packed_symbol(dcf_cursor *c, uint32_t *symbol)
 {
-    const int is_gap = r->table != r->values;
+    const dcf_tensor *t = c->tensor;
+    const int is_gap = c->table != c->values;
     const uint32_t width = is_gap ? t->gap_bits : t->symbol_bits;
     const uint32_t below = is_gap ? t->highest_gap + 1U : t->alphabet;
-    const uint32_t used = width - (uint32_t)r->have;
-    if (reader_over(r)) {
+    const uint32_t used = width - (uint32_t)c->have;
+    if (bits_left(c) < 0) {
         return DCF_ERR_TRUNCATED;
     }
-    *symbol = DCF_U16(t->model, r->at) >> -r->have & ((1U << width) - 1U);
-    r->at += used >> 3;
-    r->have = -(int32_t)(used & 7U);
+    *symbol = DCF_U16(t->model, c->at) >> -c->have & ((1U << width) - 1U);
+    c->at += used >> 3;
+    c->have = -(int32_t)(used & 7U);
     return *symbol < below ? DCF_OK : DCF_ERR_RANGE;
 }
 #endif
 
-static int next_symbol(const dcf_tensor *t, reader *r, uint32_t *symbol)
+static int next_symbol(dcf_cursor *c, uint32_t *symbol)
 {
 #if DCF_WITH_HUFFMAN
-    if (t->table_count) {
-        return huffman_symbol(t, r, symbol);
+    if (c->tensor->table_count) {
+        return huffman_symbol(c, symbol);
     }
 #endif
 #if DCF_WITH_PACKED
-    return packed_symbol(t, r, symbol);
+    return packed_symbol(c, symbol);
 #else
+    (void)c;
+    (void)symbol;
     return DCF_ERR_UNSUPPORTED;
 #endif
 }
 
 /* Give of the announced background what is wanted: an element, and copies of it. */
-static void background(dcf_cursor *c, reader *r)
+static void background(dcf_cursor *c)
 {
-    const dcf_size n = c->run < r->count ? c->run : r->count;
+    const dcf_size n = c->run < c->count ? c->run : c->count;
     if (n > 0) {
-        dcf_size bytes = (n - 1U) * r->step;
-        dcf_number(c->tensor, c->tensor->background, r->out);
+        dcf_size bytes = (n - 1U) * c->step;
+        dcf_number(c->tensor, c->tensor->background, c->out);
         for (; bytes > 0; bytes--) {
-            r->out[r->step] = r->out[0];
-            r->out++;
+            c->out[c->step] = c->out[0];
+            c->out++;
         }
-        r->out += r->step;
-        r->count -= n;
+        c->out += c->step;
+        c->count -= n;
         c->run -= n;
     }
 }
 
 /* What `symbol` says: an element, a part of one, or a run of background. */
-static int symbol_use(dcf_cursor *c, reader *r, uint32_t symbol)
+static int symbol_use(dcf_cursor *c, uint32_t symbol)
 {
     const dcf_tensor *t = c->tensor;
-    const dcf_size left = r->count + r->beyond;
 #if DCF_WITH_GAP
-    if (r->table < r->values) {
+    if (c->table < c->values) {
+        const dcf_size left = c->count + c->left;
         c->run = symbol;
-        if (symbol < left && symbol != r->filler) {
-            r->table = r->values;
+        if (symbol < left && symbol != c->filler) {
+            c->table = c->values;
         }
         return symbol > left ? DCF_ERR_RANGE : DCF_OK;
     }
@@ -421,28 +413,28 @@ static int symbol_use(dcf_cursor *c, reader *r, uint32_t symbol)
             c->run = (dcf_size)symbol << digit;
             /* in this form, because the run could overflow; digit stays below the bits of a size,
              * as each digit that passes takes at least 2^digit elements */
-            return symbol > left >> digit ? DCF_ERR_RANGE : DCF_OK;
+            return symbol > (c->count + c->left) >> digit ? DCF_ERR_RANGE : DCF_OK;
         }
     }
 #endif
 #if DCF_WITH_WIDE_NUMBERS
     if (t->symbols > 1) {
-        r->out[r->part++] = (uint8_t)symbol;
-        r->table += t->table_count ? t->code_stride : 0;
-        if (r->part < t->symbols) {
+        c->out[c->part++] = (uint8_t)symbol;
+        c->table += t->table_count ? t->code_stride : 0;
+        if (c->part < t->symbols) {
             return DCF_OK;
         }
-        r->part = 0;
+        c->part = 0;
     } else
 #endif
     if (t->mapped) {
-        *r->out = (uint8_t)symbol;
+        *c->out = (uint8_t)symbol;
     } else {
-        dcf_number(t, symbol, r->out);
+        dcf_number(t, symbol, c->out);
     }
-    r->out += r->step;
-    r->count--;
-    r->table = r->first;
+    c->out += c->step;
+    c->count--;
+    c->table = c->first;
     return DCF_OK;
 }
 
@@ -450,71 +442,66 @@ static int symbol_use(dcf_cursor *c, reader *r, uint32_t symbol)
  * the one before. */
 static int elements(dcf_cursor *c, uint8_t *out, dcf_size count, uint32_t step)
 {
-    const dcf_tensor *t = c->tensor;
-    reader r;
     int err = DCF_OK;
-    r.out = out;
-    r.step = step;
-    r.count = count;
-    r.beyond = c->left - count;
-    reader_begin(c, &r);
-    for (;;) {
+    c->out = out;
+    c->step = step;
+    c->count = count;
+    c->left -= count;
+    while (err == DCF_OK && c->count > 0) {
         uint32_t symbol = NO_SYMBOL;
-        background(c, &r);
-        if (err != DCF_OK || r.count == 0) {
-            break;
-        }
 #if DCF_WITH_HUFFMAN
-        if (t->mapped) {
-            symbol = quick(&r);
-        }
+        if (c->tensor->mapped) {
+            symbol = quick(c);
+        } else
 #endif
-        if (symbol == NO_SYMBOL) {
-            if (r.count == 0) {
-                break;
-            }
-            err = next_symbol(t, &r, &symbol);
+        {
+            background(c);
         }
-        if (err == DCF_OK) {
-            err = symbol_use(c, &r, symbol);
+        if (symbol == NO_SYMBOL && c->count > 0) {
+            err = next_symbol(c, &symbol);
+        }
+        if (symbol != NO_SYMBOL && err == DCF_OK) {
+            err = symbol_use(c, symbol);
         }
     }
-    c->left = r.beyond + r.count;
-    c->stored = r.table != r.first;
-    c->bit = (dcf_size)(r.at - c->data) * 8U - (dcf_size)r.have;
-    return c->bit > c->size * 8U ? DCF_ERR_TRUNCATED : err;
+    c->left += c->count;
+    return bits_left(c) < 0 ? DCF_ERR_TRUNCATED : err;
 }
 
 #if DCF_HOST
-/* The same `step` as the width, mostly through lookup tables or by eight packed symbols. */
+/* Elements of the width, mostly through lookup tables or by eight packed symbols. */
 static int host_elements(dcf_cursor *c, uint8_t *out, dcf_size count)
 {
     const dcf_tensor *t = c->tensor;
-    while (count > 0 && (c->run != 0 || c->stored)) { /* what is pending, by itself */
-        const dcf_size n = c->run == 0 ? 1 : c->run < count ? c->run : count;
-        const int err = elements(c, out, n, t->width);
+    dcf_size n = 0;
+    while (count > 0 && (c->run != 0 || c->table != c->first)) { /* what is pending, by itself */
+        int err;
+        n = c->run == 0 ? 1 : c->run < count ? c->run : count;
+        err = elements(c, out, n, t->width);
         if (err != DCF_OK) {
             return err;
         }
         out += n * t->width;
         count -= n;
     }
-    if (count > 0) {
-        dcf_size n = 0;
-        if (t->lookup) {
-            n = dcf_host_elements(c, out, count);
-        } else if (t->layout == DCF_LAYOUT_DENSE) {
-            n = dcf_host_packed(c, out, count);
-        }
-        out += n * t->width;
-        count -= n;
+    c->bit = (dcf_size)(8 * (c->at - c->data) - c->have);
+    n = 0;
+    if (count > 0 && t->lookup) {
+        n = dcf_host_elements(c, out, count);
+    } else if (count > 0 && t->layout == DCF_LAYOUT_DENSE) {
+        n = dcf_host_packed(c, out, count);
     }
-    return count > 0 ? elements(c, out, count, t->width) : DCF_OK;
+    if (n > 0) {
+        seek(c, c->data, c->bit);
+    }
+    return n < count ? elements(c, out + n * t->width, count - n, t->width) : DCF_OK;
 }
 
 int dcf_block_finish(dcf_cursor *c, uint8_t *out)
 {
-    const int err = host_elements(c, out, c->left);
+    int err;
+    seek(c, c->data, c->bit);
+    err = host_elements(c, out, c->left);
     return err == DCF_OK ? block_end(c) : err;
 }
 #endif
@@ -527,6 +514,11 @@ int dcf_cursor_init(dcf_cursor *c, const dcf_tensor *t, dcf_size row0)
         return DCF_ERR_ARGUMENT;
     }
     c->tensor = t;
+    c->shift = (uint8_t)(32U - t->fast_bits);
+    c->filler = (t->gap_flags & DCF_GAP_FILLER_STORES) ? DCF_MAX_SYMBOLS : t->highest_gap;
+    if (t->mapped) {
+        dcf_number(t, t->background, &c->background);
+    }
     c->block = t->blocks;
     c->left = 0;
     c->skip = 0;
@@ -543,9 +535,9 @@ static int skip(dcf_cursor *c, uint8_t *out)
     const dcf_size count = c->skip;
     c->skip = 0;
 #if DCF_WITH_PACKED
-    const dcf_tensor *t = c->tensor;
-    if ((t->layout | t->coder) == 0) { /* DENSE, PACKED: each element takes the same bits */
-        c->bit += count * ((uint32_t)t->symbols * t->symbol_bits);
+    if ((c->tensor->layout | c->tensor->coder) == 0) {
+        /* DENSE, PACKED: each element takes the same bits */
+        seek(c, c->at, count * ((uint32_t)c->tensor->symbols * c->tensor->symbol_bits));
         c->left -= count;
         return DCF_OK;
     }
@@ -557,13 +549,13 @@ int dcf_cursor_next(dcf_cursor *c, void *to, dcf_size count, dcf_size *got)
 {
     const dcf_tensor *t = c->tensor;
     uint8_t *out = (uint8_t *)to;
+    dcf_size wanted = count;
     int err = DCF_OK;
 #if DCF_HOST
     int plain = 0; /* until the end, once anything was wrong: no block is tried more than twice */
 #endif
-    *got = 0;
-    while (err == DCF_OK && *got < count) {
-        dcf_size n = count - *got;
+    while (err == DCF_OK && wanted > 0) {
+        dcf_size n = wanted;
         if (c->left == 0) {
             if (c->block == t->blocks) {
                 break;
@@ -572,7 +564,7 @@ int dcf_cursor_next(dcf_cursor *c, void *to, dcf_size count, dcf_size *got)
             if (!plain && c->skip == 0) {
                 n = dcf_host_blocks(c, out, n);
                 out += n * t->width;
-                *got += n;
+                wanted -= n;
                 plain = n == 0;
                 continue;
             }
@@ -590,11 +582,12 @@ int dcf_cursor_next(dcf_cursor *c, void *to, dcf_size count, dcf_size *got)
         err = elements(c, out, n, t->width);
 #endif
         out += n * t->width;
-        *got += n;
+        wanted -= n;
         if (err == DCF_OK && c->left == 0) {
             err = block_end(c);
         }
     }
+    *got = count - wanted;
     return DCF_RESULT(t->model, err);
 }
 

@@ -255,8 +255,8 @@ static int enter(job *j, lane *l)
     l->end = l->at + cursor.left;
     l->digit = 0;
     l->pending = 0;
-    l->one = t->lookup + (size_t)cursor.table * DCF_ONE_BYTES;
-    l->fast = dcf_fast_tables(t) + (size_t)(cursor.table / dcf_streams(t)) * DCF_FAST_BYTES;
+    l->one = t->lookup + (size_t)cursor.code * DCF_ONE_BYTES;
+    l->fast = dcf_fast_tables(t) + (size_t)(cursor.code / dcf_streams(t)) * DCF_FAST_BYTES;
     if (t->layout != DCF_LAYOUT_DENSE) {
         memset(j->out + l->at, j->background, (size_t)(l->end - l->at));
     }

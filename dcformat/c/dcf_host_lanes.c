@@ -301,7 +301,7 @@ static void lane_begin(lane *l, const dcf_cursor *cursor, uint8_t *out, size_t c
     l->bit = cursor->bit;
     l->some = cursor->size >= 8;
     l->last = l->some ? (uint64_t)(cursor->size - 8U) * 8U + 7U : 0;
-    l->tables = t->lookup + (size_t)cursor->table * DCF_ONE_BYTES;
+    l->tables = t->lookup + (size_t)cursor->code * DCF_ONE_BYTES;
     l->out = out;
     l->left = count;
     l->filler = (t->gap_flags & DCF_GAP_FILLER_STORES) ? DCF_MAX_SYMBOLS : t->highest_gap;

@@ -29,7 +29,7 @@
 
 /* Numbers are at most 16 bytes wide and a byte has 8 bits: sizes of output and positions of bits
  * fit in dcf_size. */
-#define DCF_MOST ((dcf_size)((dcf_size)-1 / 16))
+#define DCF_MOST ((dcf_size)((dcf_size)-1 / 32))
 #define DCF_MOST_ELEMENTS \
     ((uint64_t)DCF_MAX_ELEMENTS < DCF_MOST ? (dcf_size)DCF_MAX_ELEMENTS : DCF_MOST)
 
@@ -37,6 +37,13 @@
 #define DCF_MOST_TENSORS ((uint32_t)DCF_MARKS * 256U)
 #else
 #define DCF_MOST_TENSORS ((uint32_t)DCF_TENSORS)
+#endif
+
+/* Distances of bits in the file. */
+#if DCF_WIDE
+typedef ptrdiff_t dcf_offset;
+#else
+typedef int32_t dcf_offset;
 #endif
 
 /* Where a section is kept in a model. */
@@ -248,7 +255,7 @@ DCF_LOCAL void dcf_huffman_build(dcf_tensor *tensor, uint8_t *memory);
 
 /* Length and number, as in the first part, of a code that begins with `prefix` and has at least
  * `length` bits. */
-DCF_LOCAL uint32_t dcf_huffman_search(const uint16_t *fast, uint32_t fast_bits, uint32_t prefix,
+DCF_LOCAL uint32_t dcf_huffman_search(const uint16_t *fast, uint32_t prefix, uint32_t fast_bits,
                                       uint32_t length);
 
 DCF_MUST_CHECK DCF_LOCAL int dcf_huffman_fields(dcf_record *record);
