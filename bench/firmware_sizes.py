@@ -35,7 +35,7 @@ class Configuration:
 
     def flags(self) -> list[str]:
         """Return the switches for the compiler."""
-        return [f"-DDCF_NO_{room}" for room in SWITCHES if room not in self.rooms]
+        return [f"-DDCF_WITH_{room}=0" for room in SWITCHES if room not in self.rooms]
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from dcformat.decode import Opened, Record
 from dcformat.ids import Coder, Layout, ValuesId
 
 FOLDER = Path(decode.__file__).parent / "c"
-_CODE_HEADER = 56  #: DCF_CODE_HEADER
+_CODE, _FAST = 48, (256, 64)  #: DCF_WORKSPACE_BYTES: of a code, and of what makes it fast
 
 
 @cache
@@ -65,7 +65,7 @@ def table_sizes(opened: Opened, record: Record) -> tuple[int, int]:
 
 def scratch_bytes(tables: int, symbols: int) -> int:
     """Return the value of `scratch(tables, symbols)`."""
-    return tables * (_CODE_HEADER + symbols + 3) + 3 if tables else 0
+    return tables * (_CODE + _FAST[tables > 1] + (symbols + 1) // 2 * 2) + 1 if tables else 0
 
 
 def scratch(tables: int, symbols: int) -> str:

@@ -60,11 +60,17 @@ extern "C" {
 #ifndef DCF_WITH_CODEBOOK
 #define DCF_WITH_CODEBOOK 1
 #endif
-#ifndef DCF_WITH_WIDE_NUMBERS /* of more than one byte */
-#define DCF_WITH_WIDE_NUMBERS 1
+#ifndef DCF_WITH_SYMBOLS /* numbers of several bytes */
+#define DCF_WITH_SYMBOLS 1
 #endif
 #ifndef DCF_WITH_BLOCKS /* more than one block */
 #define DCF_WITH_BLOCKS 1
+#endif
+#ifndef DCF_WITH_TIED /* other names for the same tensor */
+#define DCF_WITH_TIED 1
+#endif
+#ifndef DCF_WITH_PERMUTED /* axes that are stored in another order */
+#define DCF_WITH_PERMUTED 1
 #endif
 
 /* 0 leaves functions out. (A linker does so too, given -ffunction-sections and --gc-sections.) */

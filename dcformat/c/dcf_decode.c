@@ -189,6 +189,11 @@ DCF_LOCAL void dcf_block_enter(dcf_cursor *c)
     if (t->layout == DCF_LAYOUT_GAP) {
         c->values += t->code_stride;
     }
+    c->shift = (uint8_t)(32U - t->fast_bits);
+    c->filler = (t->gap_flags & DCF_GAP_FILLER_STORES) ? DCF_MAX_SYMBOLS : t->highest_gap;
+    if (t->mapped) {
+        dcf_number(t, t->background, &c->background);
+    }
     c->last = t->coded + block_offset(t, block + 1U);
     c->left = (rows < t->block_rows ? rows : t->block_rows) * t->columns;
     c->run = 0;
@@ -417,7 +422,7 @@ static int symbol_use(dcf_cursor *c, uint32_t symbol)
         }
     }
 #endif
-#if DCF_WITH_WIDE_NUMBERS
+#if DCF_WITH_SYMBOLS
     if (t->symbols > 1) {
         c->out[c->part++] = (uint8_t)symbol;
         c->table += t->table_count ? t->code_stride : 0;
@@ -514,11 +519,6 @@ int dcf_cursor_init(dcf_cursor *c, const dcf_tensor *t, dcf_size row0)
         return DCF_ERR_ARGUMENT;
     }
     c->tensor = t;
-    c->shift = (uint8_t)(32U - t->fast_bits);
-    c->filler = (t->gap_flags & DCF_GAP_FILLER_STORES) ? DCF_MAX_SYMBOLS : t->highest_gap;
-    if (t->mapped) {
-        dcf_number(t, t->background, &c->background);
-    }
     c->block = t->blocks;
     c->left = 0;
     c->skip = 0;

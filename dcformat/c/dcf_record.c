@@ -215,6 +215,8 @@ DCF_LOCAL dcf_mark dcf_mark_before(const dcf_model *m, uint32_t *index)
     return mark;
 }
 
+#if DCF_WITH_TIED
+
 /* Check 3. */
 static int tied_read(const dcf_model *m, uint32_t index, dcf_tensor *t)
 {
@@ -239,6 +241,8 @@ static int tied_read(const dcf_model *m, uint32_t index, dcf_tensor *t)
     }
     return (DCF_BYTE(m, mark.record + 7) & DCF_RECORD_TIED) ? DCF_ERR_STRUCTURE : DCF_OK;
 }
+
+#endif
 
 /* Checks 4 to 15. */
 static int untied_read(dcf_record *r, dcf_size *end)
@@ -289,7 +293,13 @@ DCF_LOCAL int dcf_record_read(const dcf_model *m, uint32_t index, dcf_mark *mark
     t->index = index;
     mark->record += size;
     if (flags & DCF_RECORD_TIED) {
+#if DCF_WITH_TIED
         return tied_read(m, index, t);
+#else
+        t->tied = 1;
+        t->unsupported = 1;
+        return DCF_OK;
+#endif
     }
     t->layout = DCF_BYTE(m, record + 4);
     t->values = DCF_BYTE(m, record + 5);
@@ -357,7 +367,7 @@ int dcf_tensor_at(const dcf_model *m, uint32_t index, dcf_tensor *t)
         do {
             err = dcf_record_read(m, at, &mark, t);
         } while (err == DCF_OK && at++ != index);
-        if (err != DCF_OK || !t->tied) {
+        if (err != DCF_OK || !DCF_WITH_TIED || !t->tied) {
             break;
         }
         index = t->index;

@@ -89,7 +89,7 @@ static int parameters_read(dcf_record *r, uint32_t dtype)
     if (err == DCF_OK) {
         err = layout_agrees(r);
     }
-    if (err == DCF_OK && !DCF_WITH_WIDE_NUMBERS && t->width > 1) {
+    if (err == DCF_OK && !DCF_WITH_SYMBOLS && t->width > 1) {
         err = DCF_ERR_UNSUPPORTED;
     }
 #if DCF_WITH_HUFFMAN
@@ -146,7 +146,8 @@ DCF_LOCAL int dcf_rooms_read(dcf_record *r, uint32_t kind, dcf_size payload, dcf
     const uint32_t dtype = DCF_BYTE(t->model, t->record + 1);
     const uint32_t blocked = kind >> 24 & DCF_RECORD_BLOCKED;
     int err;
-    if (!rooms_here(t, dtype)) {
+    if (!rooms_here(t, dtype) || (!DCF_WITH_BLOCKS && blocked) ||
+        (!DCF_WITH_PERMUTED && (kind >> 24 & DCF_RECORD_PERMUTED))) {
         return DCF_ERR_UNSUPPORTED;
     }
     if (!(LEGAL >> (3U * t->layout + t->coder) & 1) ||

@@ -41,7 +41,7 @@ HOOK = """
 extern uint8_t dcf_hook(const uint8_t *p);
 #define DCF_READ8(p) dcf_hook(p)
 """
-SMALL = ("RUN", "AFFINE", "FIXED", "WIDE_NUMBERS", "BLOCKS", "CHECK", "INFO", "NAMES", "LAYERS")
+SMALL = ("RUN", "AFFINE", "FIXED", "SYMBOLS", "BLOCKS", "CHECK", "INFO", "NAMES", "LAYERS")
 
 
 def inputs() -> list[bytes]:

@@ -12,7 +12,7 @@ static dcf_cursor cursor;
 
 static int decode(uint32_t index, uint32_t *crc)
 {
-    size_t got = 1;
+    dcf_size got = 1;
     int status = dcf_tensor_at(&model, index, &tensor);
     *crc = 0;
     if (status == DCF_OK) {
@@ -22,7 +22,7 @@ static int decode(uint32_t index, uint32_t *crc)
         status = dcf_cursor_init(&cursor, &tensor, 0);
     }
     while (status == DCF_OK && got != 0) {
-        status = dcf_cursor_next(&cursor, chunk, sizeof chunk, &got);
+        status = dcf_cursor_next(&cursor, chunk, sizeof chunk / 16, &got);
         *crc = dcf_crc(*crc, chunk, got * tensor.width);
     }
     return status;

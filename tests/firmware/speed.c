@@ -14,8 +14,8 @@ static dcf_cursor cursor;
 
 static int by_cursor(void)
 {
-    const size_t row = tensor.columns * tensor.width;
-    size_t got = 1;
+    const dcf_size row = tensor.columns;
+    dcf_size got = 1;
     size_t at = 0;
     int status = dcf_cursor_init(&cursor, &tensor, 0);
     while (status == DCF_OK && got != 0) {
@@ -28,9 +28,9 @@ static int by_cursor(void)
 /* A row, whichever: the block is entered anew. */
 static int by_row(size_t row, uint8_t *out)
 {
-    size_t got;
+    dcf_size got;
     const int status = dcf_cursor_init(&cursor, &tensor, row);
-    return status ? status : dcf_cursor_next(&cursor, out, tensor.columns * tensor.width, &got);
+    return status ? status : dcf_cursor_next(&cursor, out, tensor.columns, &got);
 }
 
 static int measured(size_t bytes)
