@@ -220,6 +220,7 @@ DCF_LOCAL int dcf_sections_crc(const dcf_model *m, uint32_t all, uint32_t *index
 static int open_model(dcf_model *m)
 {
     uint32_t header;
+    uint32_t i;
     int err = DCF_ERR_LIMIT;
     if (m->size <= DCF_MOST) {
         err = header_check(m, &header);
@@ -228,7 +229,9 @@ static int open_model(dcf_model *m)
         return err;
     }
     m->place = DCF_PLACE_SECTIONS;
-    m->start[DCF_SLOT(DCF_SECTION_PAYLOAD)] = m->data; /* bytes to look ahead where it is missing */
+    for (i = 0; i < DCF_KEPT; i++) {
+        m->start[i] = m->data; /* bytes to look ahead at, where a section is missing */
+    }
     err = sections_check(m, header);
     if (err == DCF_OK) {
         err = dcf_sections_crc(m, 0, &m->item);
