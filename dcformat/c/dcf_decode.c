@@ -211,7 +211,12 @@ DCF_LOCAL void dcf_block_enter(dcf_cursor *c)
 /* Bits of the block that were not read; below 0 where there were fewer. */
 static dcf_offset bits_left(const dcf_cursor *c)
 {
-    return (dcf_offset)(c->last - c->at) * 8 + c->have;
+#if DCF_WITH_READ_CALLBACK
+    const int32_t bytes = (int32_t)(c->last - c->at); /* places there have no sign */
+#else
+    const ptrdiff_t bytes = c->last - c->at;
+#endif
+    return (dcf_offset)bytes * 8 + c->have;
 }
 
 /* "After the last symbol of a block: a whole unused byte, STRUCTURE; spare bits that are not
