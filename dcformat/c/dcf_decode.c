@@ -68,18 +68,24 @@ dcf_size dcf_workspace_bytes(const dcf_tensor *t)
 /* Start of block `block`, relative to that of block 0. */
 static dcf_size block_offset(const dcf_tensor *t, dcf_size block)
 {
+#if DCF_WITH_BLOCKS
     dcf_at at;
     uint32_t spare;
+#endif
     if (block == 0) {
         return 0;
     }
-    if (block == t->blocks) {
-        return t->coded_size;
+#if DCF_WITH_BLOCKS
+    if (block != t->blocks) {
+        at = t->offsets + (block - 1U) * t->offset_width;
+        spare = 32U - 8U * t->offset_width;
+        return DCF_U32(t->model, at) << spare >> spare; /* in the file even behind the last one */
     }
-    at = t->offsets + (block - 1U) * t->offset_width;
-    spare = 32U - 8U * t->offset_width;
-    return DCF_U32(t->model, at) << spare >> spare; /* in the file even behind the last offset */
+#endif
+    return t->coded_size;
 }
+
+#if DCF_WITH_BLOCKS
 
 static uint32_t class_of(const dcf_tensor *t, dcf_size block)
 {
@@ -115,6 +121,10 @@ static int blocks_check(const dcf_tensor *t)
     }
     return DCF_OK;
 }
+
+#else
+#define blocks_check(t) DCF_OK
+#endif
 
 int dcf_prepare(dcf_tensor *t, void *workspace, dcf_size bytes)
 {
@@ -181,9 +191,11 @@ DCF_LOCAL void dcf_block_enter(dcf_cursor *c)
     const dcf_size rows = t->rows - block * t->block_rows;
     const dcf_at at = t->coded + block_offset(t, block);
     uint32_t code = 0;
+#if DCF_WITH_BLOCKS
     if (t->classes > 1) {
         code = class_of(t, block) * dcf_streams(t);
     }
+#endif
     c->first = t->codes + (size_t)code * t->code_stride;
     c->values = c->first;
     if (t->layout == DCF_LAYOUT_GAP) {
@@ -195,7 +207,8 @@ DCF_LOCAL void dcf_block_enter(dcf_cursor *c)
         dcf_number(t, t->background, &c->background);
     }
     c->last = t->coded + block_offset(t, block + 1U);
-    c->left = (rows < t->block_rows ? rows : t->block_rows) * t->columns;
+    c->left = DCF_WITH_BLOCKS ? (rows < t->block_rows ? rows : t->block_rows) * t->columns
+                              : t->elements;
     c->run = 0;
     c->digit = 0;
     c->part = 0;
@@ -240,7 +253,9 @@ static int block_end(const dcf_cursor *c)
 
 /* ---- elements ---- */
 
-enum { NO_SYMBOL = 256 };
+/* Do the tables of all tensors that this build decodes give numbers? */
+#define ALL_MAPPED \
+    (DCF_WITH_HUFFMAN && !DCF_WITH_PACKED && !DCF_WITH_RUN && !DCF_WITH_SYMBOLS)
 
 #if DCF_WITH_HUFFMAN
 
@@ -252,40 +267,16 @@ DCF_IN_PLACE static inline uint32_t more_bits(dcf_cursor *c, uint32_t bits, int3
     return bits;
 }
 
-static int huffman_symbol(dcf_cursor *c, uint32_t *symbol)
-{
-    uint32_t item;
-    if (c->have < DCF_MAX_CODE_BITS) {
-        if (bits_left(c) < 0) {
-            return DCF_ERR_TRUNCATED;
-        }
-        c->bits = more_bits(c, c->bits, c->have);
-        c->have |= 24;
-    }
-    item = c->table[c->bits >> c->shift];
-    if (item == DCF_LONG) {
-        item = dcf_huffman_search(c->table, c->bits >> 20, 32U - c->shift, 33U - c->shift);
-    }
-    c->have -= (int32_t)(item & DCF_LENGTH);
-    c->bits <<= item & DCF_LENGTH;
-    *symbol = item >> 8;
-    return DCF_OK;
-}
-
-/* Decode what is most of most tensors: elements of one byte that the tables give, dense or with gaps.
- * Gives a gap that must be looked at, or NO_SYMBOL where there is nothing quick to do. What the loop
- * needs stays in registers: bytes that are written might alias the cursor. */
-DCF_APART static uint32_t quick(dcf_cursor *c)
+/* `elements` for what most tensors are: numbers of one byte that the tables give, dense or with
+ * gaps. What the loop needs stays in registers: bytes that are written might alias the cursor. */
+DCF_APART static int quick(dcf_cursor *c, uint8_t *out, dcf_size count, uint32_t step)
 {
     const uint32_t shift = c->shift;
-    const uint32_t step = c->step;
     const uint16_t *table = c->table;
-    uint32_t symbol = NO_SYMBOL;
     uint32_t bits = c->bits;
     int32_t have = c->have;
-    uint8_t *out = c->out;
-    dcf_size count = c->count;
     dcf_size run = c->run;
+    int err = DCF_OK;
     for (;;) {
         if (run != 0) {
             const uint8_t background = c->background;
@@ -305,7 +296,8 @@ DCF_APART static uint32_t quick(dcf_cursor *c)
             int32_t length = (int32_t)(item & DCF_LENGTH);
             if (have < length) {
                 if (have < DCF_MAX_CODE_BITS) {
-                    if (c->at > c->last) {
+                    c->have = have;
+                    if (bits_left(c) < 0) {
                         goto stop;
                     }
                     bits = more_bits(c, bits, have);
@@ -327,11 +319,12 @@ DCF_APART static uint32_t quick(dcf_cursor *c)
                 }
                 continue;
             }
-            if (item >= count + c->left || item >= c->filler) {
-                symbol = item;
+            if (item < count + c->left && item < c->filler) {
+                table = c->values;
+            } else if (item > count + c->left) {
+                err = DCF_ERR_RANGE;
                 goto stop;
             }
-            table = c->values;
             run = item;
             break;
         }
@@ -340,12 +333,35 @@ stop:
     c->table = table;
     c->bits = bits;
     c->have = have;
-    c->out = out;
-    c->count = count;
+    c->left += count;
     c->run = run;
-    return symbol;
+    return bits_left(c) < 0 ? DCF_ERR_TRUNCATED : err;
 }
 
+#endif
+
+#if !ALL_MAPPED
+
+#if DCF_WITH_HUFFMAN
+static int huffman_symbol(dcf_cursor *c, uint32_t *symbol)
+{
+    uint32_t item;
+    if (c->have < DCF_MAX_CODE_BITS) {
+        if (bits_left(c) < 0) {
+            return DCF_ERR_TRUNCATED;
+        }
+        c->bits = more_bits(c, c->bits, c->have);
+        c->have |= 24;
+    }
+    item = c->table[c->bits >> c->shift];
+    if (item == DCF_LONG) {
+        item = dcf_huffman_search(c->table, c->bits >> 20, 32U - c->shift, 33U - c->shift);
+    }
+    c->have -= (int32_t)(item & DCF_LENGTH);
+    c->bits <<= item & DCF_LENGTH;
+    *symbol = item >> 8;
+    return DCF_OK;
+}
 #endif
 
 #if DCF_WITH_PACKED
@@ -437,9 +453,7 @@ static int symbol_use(dcf_cursor *c, uint32_t symbol)
         c->part = 0;
     } else
 #endif
-    if (t->mapped) {
-        *c->out = (uint8_t)symbol;
-    } else {
+    {
         dcf_number(t, symbol, c->out);
     }
     c->out += c->step;
@@ -448,34 +462,42 @@ static int symbol_use(dcf_cursor *c, uint32_t symbol)
     return DCF_OK;
 }
 
+#endif
+
 /* Decode `count` (at most c->left) elements to `out`, `step` bytes apart: 0 drops them, each over
  * the one before. */
 static int elements(dcf_cursor *c, uint8_t *out, dcf_size count, uint32_t step)
 {
+#if !ALL_MAPPED
     int err = DCF_OK;
+#endif
+    c->left -= count;
+#if DCF_WITH_HUFFMAN
+    if (ALL_MAPPED || c->tensor->mapped) {
+        return quick(c, out, count, step);
+    }
+#endif
+#if !ALL_MAPPED
     c->out = out;
     c->step = step;
     c->count = count;
-    c->left -= count;
-    while (err == DCF_OK && c->count > 0) {
-        uint32_t symbol = NO_SYMBOL;
-#if DCF_WITH_HUFFMAN
-        if (c->tensor->mapped) {
-            symbol = quick(c);
-        } else
-#endif
-        {
-            background(c);
+    for (;;) {
+        uint32_t symbol;
+        background(c);
+        if (c->count == 0) {
+            break;
         }
-        if (symbol == NO_SYMBOL && c->count > 0) {
-            err = next_symbol(c, &symbol);
-        }
-        if (symbol != NO_SYMBOL && err == DCF_OK) {
+        err = next_symbol(c, &symbol);
+        if (err == DCF_OK) {
             err = symbol_use(c, symbol);
+        }
+        if (err != DCF_OK) {
+            break;
         }
     }
     c->left += c->count;
     return bits_left(c) < 0 ? DCF_ERR_TRUNCATED : err;
+#endif
 }
 
 #if DCF_HOST
@@ -528,7 +550,7 @@ int dcf_cursor_init(dcf_cursor *c, const dcf_tensor *t, dcf_size row0)
     c->left = 0;
     c->skip = 0;
     if (row0 < t->rows && t->elements != 0) {
-        c->block = dcf_divide(row0, t->block_rows);
+        c->block = DCF_WITH_BLOCKS ? dcf_divide(row0, t->block_rows) : 0;
         c->skip = (row0 - c->block * t->block_rows) * t->columns;
     }
     return DCF_OK;
