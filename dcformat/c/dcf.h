@@ -381,15 +381,16 @@ typedef struct dcf_tensor {
     uint8_t symbols;     /* symbols of an element */
     uint8_t base;        /* symbol s is the number base + s, where there is no codebook */
     uint8_t highest_gap;
-    uint8_t gap_flags;
-    uint8_t background;  /* symbol of the background element */
+    uint8_t background;  /* symbol of the background element, */
+    uint8_t background_number; /* and its number, where tables give numbers */
     uint8_t gap_bits;    /* of a packed gap */
     uint8_t symbol_bits; /* of another packed symbol */
     uint8_t offset_width;
     uint8_t classes;
-    uint8_t fast_bits;   /* prefix that the first part of a code's table looks up */
+    uint8_t shift;       /* 32 less the bits that the first part of a table looks up */
     uint8_t table_count;
     uint8_t mapped;      /* 1: tables give numbers in place of symbols */
+    uint16_t filler;     /* layout_gap: a gap that no element follows, or more than any gap */
     uint16_t alphabet;
     uint16_t longest_table; /* symbols of the longest of its tables */
     uint16_t code_stride;   /* u16 from a code in the workspace to the next */
@@ -419,9 +420,6 @@ typedef struct dcf_tensor {
 typedef struct dcf_cursor {
     uint8_t digit;       /* layout_run: log2 of the weight of the next digit */
     uint8_t part;        /* symbols of the present element that were read */
-    uint8_t background;  /* number, where it is a byte */
-    uint8_t shift;       /* of `bits`, for a look at a table */
-    uint16_t filler;     /* layout_gap: a gap that no element follows, or more than any gap */
     const dcf_tensor *tensor;
     dcf_at at;           /* the next byte */
     dcf_at last;         /* behind the block */

@@ -179,9 +179,10 @@ static void limits(dcf_code *code, uint16_t *counter)
 
 static void build(const dcf_tensor *t, uint32_t index, uint8_t *memory)
 {
+    const uint32_t fast_bits = 32U - t->shift;
     dcf_code *code = (dcf_code *)(void *)memory;
     uint16_t *fast = (uint16_t *)(void *)(code + 1);
-    uint8_t *ranks = (uint8_t *)(fast + ((size_t)1 << t->fast_bits));
+    uint8_t *ranks = (uint8_t *)(fast + ((size_t)1 << fast_bits));
     uint16_t counter[DCF_MAX_CODE_BITS + 1];
     const dcf_tensor *map = t->mapped && (t->layout != DCF_LAYOUT_GAP || (index & 1U)) ? t : NULL;
     dcf_at end;
@@ -194,12 +195,12 @@ static void build(const dcf_tensor *t, uint32_t index, uint8_t *memory)
     counter[0] = 0;
     limits(code, counter);
     dcf_huffman_lengths(t->model, entry, end, counter, ranks, map);
-    for (i = 0; i >> t->fast_bits == 0; i++) {
+    for (i = 0; i >> fast_bits == 0; i++) {
         uint32_t item = (uint32_t)ranks[0] << 8;
         if (!one) {
-            item = dcf_huffman_search(fast, i << (DCF_MAX_CODE_BITS - t->fast_bits),
-                                      t->fast_bits, 1);
-            if ((item & DCF_LENGTH) > t->fast_bits) {
+            item = dcf_huffman_search(fast, i << (DCF_MAX_CODE_BITS - fast_bits),
+                                      fast_bits, 1);
+            if ((item & DCF_LENGTH) > fast_bits) {
                 item = DCF_LONG;
             }
         }

@@ -2,6 +2,10 @@
  * Sister: dcformat/decode.py. */
 #include "dcf_internal.h"
 
+/* Do the tables of all tensors that this build decodes give numbers? */
+#define ALL_MAPPED \
+    (DCF_WITH_HUFFMAN && !DCF_WITH_PACKED && !DCF_WITH_RUN && !DCF_WITH_SYMBOLS)
+
 #if DCF_WITH_PACKED
 /* Stands for codes where there are none: each prefix is too long to be looked up. */
 static const uint16_t PACKED[3] = {DCF_LONG, DCF_LONG, DCF_LONG};
@@ -138,11 +142,14 @@ int dcf_prepare(dcf_tensor *t, void *workspace, dcf_size bytes)
         return DCF_ERR_SPACE;
     }
 #endif
-    t->fast_bits = (uint8_t)fast_bits;
+    t->shift = (uint8_t)(32U - fast_bits);
     err = blocks_check(t);
     if (err == DCF_OK) {
-        t->mapped = t->table_count && t->symbols == 1 && t->width == 1 &&
-                    t->layout != DCF_LAYOUT_RUN;
+        t->mapped = ALL_MAPPED || (t->table_count && t->symbols == 1 && t->width == 1 &&
+                                   t->layout != DCF_LAYOUT_RUN);
+        if (t->mapped) {
+            dcf_number(t, t->background, &t->background_number);
+        }
         t->prepared = 1;
         (void)workspace;
         (void)bytes;
@@ -201,11 +208,6 @@ DCF_LOCAL void dcf_block_enter(dcf_cursor *c)
     if (t->layout == DCF_LAYOUT_GAP) {
         c->values += t->code_stride;
     }
-    c->shift = (uint8_t)(32U - t->fast_bits);
-    c->filler = (t->gap_flags & DCF_GAP_FILLER_STORES) ? DCF_MAX_SYMBOLS : t->highest_gap;
-    if (t->mapped) {
-        dcf_number(t, t->background, &c->background);
-    }
     c->last = t->coded + block_offset(t, block + 1U);
     c->left = DCF_WITH_BLOCKS ? (rows < t->block_rows ? rows : t->block_rows) * t->columns
                               : t->elements;
@@ -253,10 +255,6 @@ static int block_end(const dcf_cursor *c)
 
 /* ---- elements ---- */
 
-/* Do the tables of all tensors that this build decodes give numbers? */
-#define ALL_MAPPED \
-    (DCF_WITH_HUFFMAN && !DCF_WITH_PACKED && !DCF_WITH_RUN && !DCF_WITH_SYMBOLS)
-
 #if DCF_WITH_HUFFMAN
 
 /* More bits behind those that there are, fewer than a code may have. */
@@ -271,7 +269,7 @@ DCF_IN_PLACE static inline uint32_t more_bits(dcf_cursor *c, uint32_t bits, int3
  * gaps. What the loop needs stays in registers: bytes that are written might alias the cursor. */
 DCF_APART static int quick(dcf_cursor *c, uint8_t *out, dcf_size count, uint32_t step)
 {
-    const uint32_t shift = c->shift;
+    const uint32_t shift = c->tensor->shift;
     const uint16_t *table = c->table;
     uint32_t bits = c->bits;
     int32_t have = c->have;
@@ -279,25 +277,25 @@ DCF_APART static int quick(dcf_cursor *c, uint8_t *out, dcf_size count, uint32_t
     int err = DCF_OK;
     for (;;) {
         if (run != 0) {
-            const uint8_t background = c->background;
+            const uint8_t number = c->tensor->background_number;
             dcf_size n = run < count ? run : count;
             run -= n;
             count -= n;
             do {
-                *out = background;
+                *out = number;
                 out += step;
             } while (--n > 0);
         }
         if (count == 0) {
             break;
         }
+        run = 0; /* as it is: one register less */
         for (;;) {
             uint32_t item = table[bits >> shift];
             int32_t length = (int32_t)(item & DCF_LENGTH);
             if (have < length) {
                 if (have < DCF_MAX_CODE_BITS) {
-                    c->have = have;
-                    if (bits_left(c) < 0) {
+                    if (c->at > c->last + 1) { /* behind its bits, and for sure */
                         goto stop;
                     }
                     bits = more_bits(c, bits, have);
@@ -319,7 +317,7 @@ DCF_APART static int quick(dcf_cursor *c, uint8_t *out, dcf_size count, uint32_t
                 }
                 continue;
             }
-            if (item < count + c->left && item < c->filler) {
+            if (item < count + c->left && item < c->tensor->filler) {
                 table = c->values;
             } else if (item > count + c->left) {
                 err = DCF_ERR_RANGE;
@@ -345,6 +343,7 @@ stop:
 #if DCF_WITH_HUFFMAN
 static int huffman_symbol(dcf_cursor *c, uint32_t *symbol)
 {
+    const uint32_t fast_bits = 32U - c->tensor->shift;
     uint32_t item;
     if (c->have < DCF_MAX_CODE_BITS) {
         if (bits_left(c) < 0) {
@@ -353,9 +352,9 @@ static int huffman_symbol(dcf_cursor *c, uint32_t *symbol)
         c->bits = more_bits(c, c->bits, c->have);
         c->have |= 24;
     }
-    item = c->table[c->bits >> c->shift];
+    item = c->table[c->bits >> (32U - fast_bits)];
     if (item == DCF_LONG) {
-        item = dcf_huffman_search(c->table, c->bits >> 20, 32U - c->shift, 33U - c->shift);
+        item = dcf_huffman_search(c->table, c->bits >> 20, fast_bits, fast_bits + 1U);
     }
     c->have -= (int32_t)(item & DCF_LENGTH);
     c->bits <<= item & DCF_LENGTH;
@@ -423,7 +422,7 @@ static int symbol_use(dcf_cursor *c, uint32_t symbol)
     if (c->table < c->values) {
         const dcf_size left = c->count + c->left;
         c->run = symbol;
-        if (symbol < left && symbol != c->filler) {
+        if (symbol < left && symbol != t->filler) {
             c->table = c->values;
         }
         return symbol > left ? DCF_ERR_RANGE : DCF_OK;
@@ -478,6 +477,13 @@ static int elements(dcf_cursor *c, uint8_t *out, dcf_size count, uint32_t step)
     }
 #endif
 #if !ALL_MAPPED
+#if DCF_WITH_PACKED
+    if (step == 0 && (c->tensor->layout | c->tensor->coder) == 0) {
+        /* DENSE, PACKED: each element takes the same bits */
+        seek(c, c->at, count * ((uint32_t)c->tensor->symbols * c->tensor->symbol_bits));
+        return DCF_OK;
+    }
+#endif
     c->out = out;
     c->step = step;
     c->count = count;
@@ -556,22 +562,6 @@ int dcf_cursor_init(dcf_cursor *c, const dcf_tensor *t, dcf_size row0)
     return DCF_OK;
 }
 
-/* Move over the elements that nobody wants; `out` has room for one. */
-static int skip(dcf_cursor *c, uint8_t *out)
-{
-    const dcf_size count = c->skip;
-    c->skip = 0;
-#if DCF_WITH_PACKED
-    if ((c->tensor->layout | c->tensor->coder) == 0) {
-        /* DENSE, PACKED: each element takes the same bits */
-        seek(c, c->at, count * ((uint32_t)c->tensor->symbols * c->tensor->symbol_bits));
-        c->left -= count;
-        return DCF_OK;
-    }
-#endif
-    return elements(c, out, count, 0);
-}
-
 int dcf_cursor_next(dcf_cursor *c, void *to, dcf_size count, dcf_size *got)
 {
     const dcf_tensor *t = c->tensor;
@@ -583,6 +573,7 @@ int dcf_cursor_next(dcf_cursor *c, void *to, dcf_size count, dcf_size *got)
 #endif
     while (err == DCF_OK && wanted > 0) {
         dcf_size n = wanted;
+        uint32_t step;
         if (c->left == 0) {
             if (c->block == t->blocks) {
                 break;
@@ -598,17 +589,20 @@ int dcf_cursor_next(dcf_cursor *c, void *to, dcf_size count, dcf_size *got)
 #endif
             dcf_block_enter(c);
         }
-        if (c->skip) {
-            err = skip(c, out);
-            continue;
-        }
         n = n < c->left ? n : c->left;
+        step = t->width;
+        if (c->skip) { /* over elements that nobody wants; there is room for one */
+            n = c->skip;
+            c->skip = 0;
+            step = 0;
+            wanted += n;
+        }
 #if DCF_HOST
-        err = host_elements(c, out, n);
+        err = step ? host_elements(c, out, n) : elements(c, out, n, 0);
 #else
-        err = elements(c, out, n, t->width);
+        err = elements(c, out, n, step);
 #endif
-        out += n * t->width;
+        out += n * step;
         wanted -= n;
         if (err == DCF_OK && c->left == 0) {
             err = block_end(c);

@@ -77,7 +77,7 @@ static float affine(const dcf_tensor *t, const dcf_info *info, dcf_size index, i
         scale = DCF_U32(m, t->payload + 4 * at);
         if (info->affine_flags & DCF_AFFINE_ZERO_POINTS) {
             /* behind all scales: 4 + width bytes belong to each parameter */
-            const dcf_size bytes = (dcf_size)(t->offsets - t->payload);
+            const dcf_size bytes = (dcf_size)(DCF_OFFSETS(t) - t->payload);
             const dcf_at zeros = t->payload + 4 * dcf_divide(bytes, 4U + t->width);
             uint8_t number[2];
             number[0] = DCF_BYTE(m, zeros + at * t->width);

@@ -182,7 +182,7 @@ static int gap_end(const job *j, lane *l)
             }
             l->at += symbol;
             if (l->at == l->end ||
-                (symbol == t->highest_gap && !(t->gap_flags & DCF_GAP_FILLER_STORES))) {
+                symbol == t->filler) {
                 continue;
             }
         }

@@ -304,7 +304,7 @@ static void lane_begin(lane *l, const dcf_cursor *cursor, uint8_t *out, size_t c
     l->tables = t->lookup + (size_t)cursor->code * DCF_ONE_BYTES;
     l->out = out;
     l->left = count;
-    l->filler = (t->gap_flags & DCF_GAP_FILLER_STORES) ? DCF_MAX_SYMBOLS : t->highest_gap;
+    l->filler = t->filler;
     l->digit = cursor->digit;
     if (t->layout != DCF_LAYOUT_DENSE && ready(l)) {
         dcf_host_fill(t, out, count);

@@ -19,11 +19,11 @@ static void build_one(const dcf_tensor *t, uint8_t *table, const uint16_t *fast)
 {
     uint32_t prefix = 0;
     while (prefix < DCF_PREFIXES) {
-        uint32_t item = fast[prefix >> (DCF_MAX_CODE_BITS - t->fast_bits)];
+        uint32_t item = fast[prefix >> (DCF_MAX_CODE_BITS - (32U - t->shift))];
         uint32_t end;
         uint8_t entry[2];
         if ((item & DCF_LENGTH) == DCF_LONG) {
-            item = dcf_huffman_search(fast, prefix, t->fast_bits, t->fast_bits + 1U);
+            item = dcf_huffman_search(fast, prefix, (32U - t->shift), (32U - t->shift) + 1U);
         }
         entry[0] = (uint8_t)(item >> 8);
         entry[1] = (uint8_t)(item & DCF_LENGTH);
@@ -189,7 +189,7 @@ static void build_all_fast(const dcf_tensor *t)
     uint32_t i;
     s.t = t;
     s.bits = bits_for(t->elements);
-    s.filler = (t->gap_flags & DCF_GAP_FILLER_STORES) ? DCF_MAX_SYMBOLS : t->highest_gap;
+    s.filler = t->filler;
     s.background = dcf_lookup_byte(t, t->background);
     for (i = 0; i < t->classes; i++) {
         s.one = t->lookup + (size_t)i * dcf_streams(t) * DCF_ONE_BYTES;

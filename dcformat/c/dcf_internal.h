@@ -46,6 +46,13 @@ typedef ptrdiff_t dcf_offset;
 typedef int32_t dcf_offset;
 #endif
 
+/* What follows the values parameters of a tensor. */
+#if DCF_WITH_BLOCKS
+#define DCF_OFFSETS(t) ((t)->offsets)
+#else
+#define DCF_OFFSETS(t) ((t)->coded)
+#endif
+
 /* Where a section is kept in a model. */
 #define DCF_SLOT(section) ((section) & 7)
 

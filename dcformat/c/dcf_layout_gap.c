@@ -8,11 +8,11 @@ DCF_LOCAL int dcf_gap_fields(dcf_record *r)
 {
     dcf_tensor *t = r->tensor;
     const uint32_t word = dcf_word(r);
+    const uint32_t flags = word >> 8 & 0xFFU;
     t->highest_gap = (uint8_t)word;
-    t->gap_flags = (uint8_t)(word >> 8);
+    t->filler = flags ? DCF_MAX_SYMBOLS : t->highest_gap; /* FILLER_STORES is the only flag */
     r->background = word >> 16;
-    return t->highest_gap == 0 || t->gap_flags > DCF_GAP_FILLER_STORES ? DCF_ERR_STRUCTURE
-                                                                       : DCF_OK;
+    return t->highest_gap == 0 || flags > DCF_GAP_FILLER_STORES ? DCF_ERR_STRUCTURE : DCF_OK;
 }
 
 #elif !defined(DCF_ONE_FILE)
