@@ -132,6 +132,10 @@ typedef size_t dcf_size;
 typedef uint32_t dcf_size;
 #endif
 
+/* 1: of all tensors that this build decodes, the tables give numbers of one byte. */
+#define DCF_ALL_MAPPED \
+    (DCF_WITH_HUFFMAN && !DCF_WITH_PACKED && !DCF_WITH_RUN && !DCF_WITH_SYMBOLS)
+
 /* ---- registry.md: numbers ---- */
 
 #define DCF_MAJOR 0
@@ -383,8 +387,10 @@ typedef struct dcf_tensor {
     uint8_t highest_gap;
     uint8_t background;  /* symbol of the background element, */
     uint8_t background_number; /* and its number, where tables give numbers */
+#if DCF_WITH_PACKED || DCF_HOST
     uint8_t gap_bits;    /* of a packed gap */
     uint8_t symbol_bits; /* of another packed symbol */
+#endif
     uint8_t offset_width;
     uint8_t classes;
     uint8_t shift;       /* 32 less the bits that the first part of a table looks up */
@@ -405,7 +411,9 @@ typedef struct dcf_tensor {
     const dcf_model *model;
     dcf_at record;
     dcf_at payload;
+#if DCF_WITH_BLOCKS
     dcf_at offsets;      /* of the blocks: behind the values parameters */
+#endif
     dcf_at coded;        /* the first block */
     dcf_at levels;       /* codebook, or none */
     dcf_at table_ids;    /* u16 little-endian, class by class, stream by stream */
@@ -418,8 +426,13 @@ typedef struct dcf_tensor {
 
 /* A place inside a tensor: in a block, and between elements of it. */
 typedef struct dcf_cursor {
+#if !DCF_ALL_MAPPED
     uint8_t digit;       /* layout_run: log2 of the weight of the next digit */
     uint8_t part;        /* symbols of the present element that were read */
+    uint8_t *out;        /* where elements go, */
+    uint32_t step;       /* so many bytes apart: 0 drops them */
+    dcf_size count;      /* elements that are wanted */
+#endif
     const dcf_tensor *tensor;
     dcf_at at;           /* the next byte */
     dcf_at last;         /* behind the block */
@@ -428,10 +441,7 @@ typedef struct dcf_cursor {
     const uint16_t *first;  /* table of the first stream, */
     const uint16_t *values; /* of an element's first symbol, */
     const uint16_t *table;  /* of the next symbol */
-    uint8_t *out;        /* where elements go, */
-    uint32_t step;       /* so many bytes apart: 0 drops them */
-    dcf_size count;      /* elements that are wanted, */
-    dcf_size left;       /* of the block, and not wanted now */
+    dcf_size left;       /* elements of the block that are not wanted now */
     dcf_size skip;       /* the first ones, that nobody wants */
     dcf_size run;        /* background elements that were announced */
     dcf_size block;      /* the block after the present one */

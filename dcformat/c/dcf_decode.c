@@ -2,10 +2,6 @@
  * Sister: dcformat/decode.py. */
 #include "dcf_internal.h"
 
-/* Do the tables of all tensors that this build decodes give numbers? */
-#define ALL_MAPPED \
-    (DCF_WITH_HUFFMAN && !DCF_WITH_PACKED && !DCF_WITH_RUN && !DCF_WITH_SYMBOLS)
-
 #if DCF_WITH_PACKED
 /* Stands for codes where there are none: each prefix is too long to be looked up. */
 static const uint16_t PACKED[3] = {DCF_LONG, DCF_LONG, DCF_LONG};
@@ -145,7 +141,7 @@ int dcf_prepare(dcf_tensor *t, void *workspace, dcf_size bytes)
     t->shift = (uint8_t)(32U - fast_bits);
     err = blocks_check(t);
     if (err == DCF_OK) {
-        t->mapped = ALL_MAPPED || (t->table_count && t->symbols == 1 && t->width == 1 &&
+        t->mapped = DCF_ALL_MAPPED || (t->table_count && t->symbols == 1 && t->width == 1 &&
                                    t->layout != DCF_LAYOUT_RUN);
         if (t->mapped) {
             dcf_number(t, t->background, &t->background_number);
@@ -212,8 +208,10 @@ DCF_LOCAL void dcf_block_enter(dcf_cursor *c)
     c->left = DCF_WITH_BLOCKS ? (rows < t->block_rows ? rows : t->block_rows) * t->columns
                               : t->elements;
     c->run = 0;
+#if !DCF_ALL_MAPPED
     c->digit = 0;
     c->part = 0;
+#endif
     seek(c, at, 0);
 #if DCF_HOST
     c->data = at;
@@ -338,7 +336,7 @@ stop:
 
 #endif
 
-#if !ALL_MAPPED
+#if !DCF_ALL_MAPPED
 
 #if DCF_WITH_HUFFMAN
 static int huffman_symbol(dcf_cursor *c, uint32_t *symbol)
@@ -467,16 +465,16 @@ static int symbol_use(dcf_cursor *c, uint32_t symbol)
  * the one before. */
 static int elements(dcf_cursor *c, uint8_t *out, dcf_size count, uint32_t step)
 {
-#if !ALL_MAPPED
+#if !DCF_ALL_MAPPED
     int err = DCF_OK;
 #endif
     c->left -= count;
 #if DCF_WITH_HUFFMAN
-    if (ALL_MAPPED || c->tensor->mapped) {
+    if (DCF_ALL_MAPPED || c->tensor->mapped) {
         return quick(c, out, count, step);
     }
 #endif
-#if !ALL_MAPPED
+#if !DCF_ALL_MAPPED
 #if DCF_WITH_PACKED
     if (step == 0 && (c->tensor->layout | c->tensor->coder) == 0) {
         /* DENSE, PACKED: each element takes the same bits */

@@ -225,9 +225,11 @@ DCF_MUST_CHECK DCF_LOCAL int dcf_affine_fields(dcf_record *record);
 DCF_MUST_CHECK DCF_LOCAL int dcf_codebook_fields(dcf_record *record, uint32_t dtype);
 #endif
 
+#if DCF_WITH_PACKED
 /* Check 14: a DENSE, PACKED block has just the bytes of its bits. */
 DCF_MUST_CHECK DCF_LOCAL int dcf_dense_packed_check(const dcf_tensor *tensor,
                                                     dcf_size bytes);
+#endif
 
 /* Streams of symbols in a block: the elements' and the layout's. */
 static inline uint32_t dcf_streams(const dcf_tensor *tensor)

@@ -191,7 +191,9 @@ static int payload_place(dcf_record *r, uint32_t kind, dcf_size bytes, dcf_size 
         return DCF_ERR_TRUNCATED;
     }
     t->payload = m->start[DCF_SLOT(DCF_SECTION_PAYLOAD)] + start;
+#if DCF_WITH_BLOCKS
     t->offsets = t->payload + r->parameters;
+#endif
     t->coded = t->payload + parts;
     t->coded_size = bytes - parts;
     *at = start + bytes;
