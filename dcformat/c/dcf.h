@@ -376,7 +376,6 @@ typedef struct dcf_model {
 typedef struct dcf_tensor {
     uint8_t unsupported; /* 1: this reader cannot decode it */
     uint8_t tied;        /* 1: while records are read, another tensor's other name */
-    uint8_t prepared;
     uint8_t layout;
     uint8_t values;
     uint8_t coder;
@@ -391,7 +390,9 @@ typedef struct dcf_tensor {
     uint8_t gap_bits;    /* of a packed gap */
     uint8_t symbol_bits; /* of another packed symbol */
 #endif
+#if DCF_WITH_BLOCKS
     uint8_t offset_width;
+#endif
     uint8_t classes;
     uint8_t shift;       /* 32 less the bits that the first part of a table looks up */
     uint8_t table_count;
@@ -417,7 +418,8 @@ typedef struct dcf_tensor {
     dcf_at coded;        /* the first block */
     dcf_at levels;       /* codebook, or none */
     dcf_at table_ids;    /* u16 little-endian, class by class, stream by stream */
-    const uint16_t *codes; /* Huffman codes in the caller's memory, behind the first dcf_code */
+    const uint16_t *codes; /* Huffman codes in the caller's memory, behind the first dcf_code;
+                            * none: not prepared */
 #if DCF_HOST
     const uint8_t *lookup; /* lookup tables, or NULL */
     uint8_t lookup_fast;   /* there are tables of several symbols */

@@ -146,7 +146,6 @@ int dcf_prepare(dcf_tensor *t, void *workspace, dcf_size bytes)
         if (t->mapped) {
             dcf_number(t, t->background, &t->background_number);
         }
-        t->prepared = 1;
         (void)workspace;
         (void)bytes;
 #if DCF_WITH_PACKED
@@ -546,7 +545,7 @@ int dcf_block_finish(dcf_cursor *c, uint8_t *out)
 
 int dcf_cursor_init(dcf_cursor *c, const dcf_tensor *t, dcf_size row0)
 {
-    if (!t->prepared || row0 > t->rows) {
+    if (!t->codes || row0 > t->rows) {
         return DCF_ERR_ARGUMENT;
     }
     c->tensor = t;

@@ -102,7 +102,9 @@ static int block_word_read(dcf_tensor *t, uint32_t word)
         return DCF_ERR_PADDING;
     }
     t->block_rows = word & 0xFFFFFFU;
+#if DCF_WITH_BLOCKS
     t->offset_width = (uint8_t)(1U + (word >> 24 & 3U));
+#endif
     t->classes = (uint8_t)(1U + (word >> 26 & 3U));
     return t->block_rows == 0 ? DCF_ERR_STRUCTURE : DCF_OK;
 }

@@ -112,6 +112,9 @@ static int parts_check(dcf_record *r, uint32_t blocked, dcf_size payload, dcf_si
     dcf_size least;
     *parts = r->parameters;
     t->blocks = 1;
+    (void)blocked;
+    (void)dense_packed;
+#if DCF_WITH_BLOCKS
     if (blocked) {
         if (dense_packed || t->rows <= t->block_rows ||
             (t->classes > 1 && t->coder != DCF_CODER_HUFFMAN)) {
@@ -123,6 +126,7 @@ static int parts_check(dcf_record *r, uint32_t blocked, dcf_size payload, dcf_si
             *parts += (t->blocks + 3U) >> 2;
         }
     }
+#endif
     least = (decoded >> 16) + ((decoded & 0xFFFFU) != 0); /* MAX_RATIO is 2^16 */
     if (payload < least && payload + DCF_RATIO_SLACK < least) {
         return DCF_ERR_LIMIT;
