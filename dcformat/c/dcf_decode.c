@@ -170,13 +170,14 @@ int dcf_prepare(dcf_tensor *t, void *workspace, dcf_size bytes)
 
 /* ---- blocks ---- */
 
-/* Stand at bit `bit` of the block, before an element. */
+/* Stand at bit `bit` of the block, before an element; in firmware, where coder_huffman is, at bit 0. */
 static void seek(dcf_cursor *c, dcf_at block, dcf_size bit)
 {
     c->at = block + (bit >> 3);
+    c->bits = 0;
     c->have = -(int32_t)(bit & 7U);
     c->table = c->first;
-#if DCF_WITH_HUFFMAN
+#if DCF_HOST && DCF_WITH_HUFFMAN
     if (c->tensor->table_count) {
         c->bits = DCF_BITS(c->tensor->model, c->at) << (bit & 7U);
         c->have += 32;
