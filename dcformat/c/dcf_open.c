@@ -175,7 +175,7 @@ static int section_check(dcf_model *m, dcf_at entry, dcf_size *end)
     return err;
 }
 
-static int sections_check(dcf_model *m, uint32_t header)
+DCF_APART static int sections_check(dcf_model *m, uint32_t header)
 {
     dcf_at entry = m->data + header;
     dcf_size end = header + (dcf_size)m->sections * ENTRY_BYTES;

@@ -61,7 +61,7 @@ DCF_LOCAL uint32_t dcf_dim(const dcf_tensor *t, uint32_t axis)
 }
 
 /* Check 6. */
-static int extent_check(const dcf_model *m, dcf_at dims, uint32_t rank)
+DCF_APART static int extent_check(const dcf_model *m, dcf_at dims, uint32_t rank)
 {
     dcf_size all = 1;
     for (; rank > 0; rank--) {

@@ -106,7 +106,7 @@ static int offsets_check(const dcf_model *m)
     return DCF_OK;
 }
 
-DCF_LOCAL int dcf_tables_check(dcf_model *m)
+DCF_APART DCF_LOCAL int dcf_tables_check(dcf_model *m)
 {
     const dcf_size size = m->stored[DCF_SECTION_TABLES];
     int err;
