@@ -459,22 +459,10 @@ static int symbol_use(dcf_cursor *c, uint32_t symbol)
     return DCF_OK;
 }
 
-#endif
-
-/* Decode `count` (at most c->left) elements to `out`, `step` bytes apart: 0 drops them, each over
- * the one before. */
-static int elements(dcf_cursor *c, uint8_t *out, dcf_size count, uint32_t step)
+/* `elements` for all tensors. */
+DCF_APART static int plain(dcf_cursor *c, uint8_t *out, dcf_size count, uint32_t step)
 {
-#if !DCF_ALL_MAPPED
     int err = DCF_OK;
-#endif
-    c->left -= count;
-#if DCF_WITH_HUFFMAN
-    if (DCF_ALL_MAPPED || c->tensor->mapped) {
-        return quick(c, out, count, step);
-    }
-#endif
-#if !DCF_ALL_MAPPED
 #if DCF_WITH_PACKED
     if (step == 0 && (c->tensor->layout | c->tensor->coder) == 0) {
         /* DENSE, PACKED: each element takes the same bits */
@@ -485,7 +473,7 @@ static int elements(dcf_cursor *c, uint8_t *out, dcf_size count, uint32_t step)
     c->out = out;
     c->step = step;
     c->count = count;
-    for (;;) {
+    while (err == DCF_OK) {
         uint32_t symbol;
         background(c);
         if (c->count == 0) {
@@ -495,12 +483,27 @@ static int elements(dcf_cursor *c, uint8_t *out, dcf_size count, uint32_t step)
         if (err == DCF_OK) {
             err = symbol_use(c, symbol);
         }
-        if (err != DCF_OK) {
-            break;
-        }
     }
     c->left += c->count;
     return bits_left(c) < 0 ? DCF_ERR_TRUNCATED : err;
+}
+
+#endif
+
+/* Decode `count` (at most c->left) elements to `out`, `step` bytes apart: 0 drops them, each over
+ * the one before. */
+static inline int elements(dcf_cursor *c, uint8_t *out, dcf_size count, uint32_t step)
+{
+    c->left -= count;
+#if DCF_ALL_MAPPED
+    return quick(c, out, count, step);
+#else
+#if DCF_WITH_HUFFMAN
+    if (c->tensor->mapped) {
+        return quick(c, out, count, step);
+    }
+#endif
+    return plain(c, out, count, step);
 #endif
 }
 
