@@ -113,7 +113,18 @@ def _kept(lines: list[str], known: Mapping[str, bool]) -> Iterator[str]:
             here = not branches[-1].decided
         outer = branches[:-1] if found and found[1] != "endif" else branches
         if here and all(branch.stays for branch in outer):
-            yield line
+            yield _shortened(line, known) if found else line
+
+
+def _shortened(line: str, known: Mapping[str, bool]) -> str:
+    """Return an #if or #elif without what is known to say nothing: not 0 in A || 0, nor 1 in A && 1."""
+    for sign, empty in (("||", False), ("&&", True)):
+        if sign in line:
+            word, condition = line.split(maxsplit=1)
+            parts = [part.strip() for part in condition.split(sign)]
+            kept = [part for part in parts if _value("if", part, known) is not empty]
+            return f"{word} {f' {sign} '.join(kept)}"
+    return line
 
 
 def _value(word: str, condition: str, known: Mapping[str, bool]) -> bool | None:
