@@ -117,7 +117,7 @@ def _kept(lines: list[str], known: Mapping[str, bool]) -> Iterator[str]:
 
 
 def _shortened(line: str, known: Mapping[str, bool]) -> str:
-    """Return an #if or #elif without what is known to say nothing: not 0 in A || 0, nor 1 in A && 1."""
+    """Return an #if or #elif without what is known to say nothing: 0 in A || 0, 1 in A && 1."""
     for sign, empty in (("||", False), ("&&", True)):
         if sign in line:
             word, condition = line.split(maxsplit=1)
