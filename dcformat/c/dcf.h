@@ -384,8 +384,7 @@ typedef struct dcf_tensor {
     uint8_t symbols;     /* symbols of an element */
     uint8_t base;        /* symbol s is the number base + s, where there is no codebook */
     uint8_t highest_gap;
-    uint8_t background;  /* symbol of the background element, */
-    uint8_t background_number; /* and its number, where tables give numbers */
+    uint8_t background_number; /* number of the background element, where tables give numbers */
 #if DCF_WITH_PACKED || DCF_HOST
     uint8_t gap_bits;    /* of a packed gap */
     uint8_t symbol_bits; /* of another packed symbol */
@@ -396,7 +395,10 @@ typedef struct dcf_tensor {
     uint8_t classes;
     uint8_t shift;       /* 32 less the bits that the first part of a table looks up */
     uint8_t table_count;
+#if !DCF_ALL_MAPPED
     uint8_t mapped;      /* 1: tables give numbers in place of symbols */
+#endif
+    uint16_t background; /* symbol of the background element */
     uint16_t filler;     /* layout_gap: a gap that no element follows, or more than any gap */
     uint16_t alphabet;
     uint16_t longest_table; /* symbols of the longest of its tables */

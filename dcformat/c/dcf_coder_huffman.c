@@ -184,7 +184,7 @@ static void build(const dcf_tensor *t, uint32_t index, uint8_t *memory)
     uint16_t *fast = (uint16_t *)(void *)(code + 1);
     uint8_t *ranks = (uint8_t *)(fast + ((size_t)1 << fast_bits));
     uint16_t counter[DCF_MAX_CODE_BITS + 1];
-    const dcf_tensor *map = t->mapped && (t->layout != DCF_LAYOUT_GAP || (index & 1U)) ? t : NULL;
+    const dcf_tensor *map = DCF_MAPPED(t) && (t->layout != DCF_LAYOUT_GAP || (index & 1U)) ? t : NULL;
     dcf_at end;
     const dcf_at entry = dcf_table_entry(t->model, DCF_U16(t->model, t->table_ids + 2 * index), &end);
     uint32_t one;

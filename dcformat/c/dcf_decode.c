@@ -141,9 +141,11 @@ int dcf_prepare(dcf_tensor *t, void *workspace, dcf_size bytes)
     t->shift = (uint8_t)(32U - fast_bits);
     err = blocks_check(t);
     if (err == DCF_OK) {
-        t->mapped = DCF_ALL_MAPPED || (t->table_count && t->symbols == 1 && t->width == 1 &&
-                                   t->layout != DCF_LAYOUT_RUN);
-        if (t->mapped) {
+#if !DCF_ALL_MAPPED
+        t->mapped = t->table_count && t->symbols == 1 && t->width == 1 &&
+                    t->layout != DCF_LAYOUT_RUN;
+#endif
+        if (DCF_MAPPED(t)) {
             dcf_number(t, t->background, &t->background_number);
         }
         (void)workspace;

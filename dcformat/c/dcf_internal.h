@@ -46,6 +46,12 @@ typedef ptrdiff_t dcf_offset;
 typedef int32_t dcf_offset;
 #endif
 
+#if DCF_ALL_MAPPED
+#define DCF_MAPPED(t) 1
+#else
+#define DCF_MAPPED(t) ((t)->mapped)
+#endif
+
 /* What follows the values parameters of a tensor. */
 #if DCF_WITH_BLOCKS
 #define DCF_OFFSETS(t) ((t)->offsets)
@@ -173,7 +179,6 @@ typedef struct dcf_record {
     dcf_at end;
     dcf_size parameters; /* bytes of values parameters per axis */
     uint32_t rank;
-    uint32_t background; /* symbol of the background element, as it is written */
     uint8_t truncated;   /* 1: a field was read that is not there */
     uint8_t scaled;      /* 1: the numbers have a scale */
 } dcf_record;

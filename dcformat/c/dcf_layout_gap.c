@@ -11,7 +11,7 @@ DCF_LOCAL int dcf_gap_fields(dcf_record *r)
     const uint32_t flags = word >> 8 & 0xFFU;
     t->highest_gap = (uint8_t)word;
     t->filler = flags ? DCF_MAX_SYMBOLS : t->highest_gap; /* FILLER_STORES is the only flag */
-    r->background = word >> 16;
+    t->background = (uint16_t)(word >> 16);
     return t->highest_gap == 0 || flags > DCF_GAP_FILLER_STORES ? DCF_ERR_STRUCTURE : DCF_OK;
 }
 

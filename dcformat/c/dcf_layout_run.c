@@ -7,7 +7,7 @@
 DCF_LOCAL int dcf_run_fields(dcf_record *r)
 {
     const uint32_t word = dcf_word(r);
-    r->background = word & 0xFFFFU;
+    r->tensor->background = (uint16_t)word;
     return word >> 16 == 0 ? DCF_OK : DCF_ERR_PADDING;
 }
 

@@ -316,7 +316,6 @@ DCF_LOCAL int dcf_record_read(const dcf_model *m, uint32_t index, dcf_mark *mark
     r.parameters = 0;
     r.truncated = 0;
     r.scaled = 0;
-    r.background = 0;
     return untied_read(&r, &mark->payload);
 }
 

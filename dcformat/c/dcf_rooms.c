@@ -68,8 +68,7 @@ static int layout_agrees(dcf_record *r)
     if (t->symbols == 1) {
         below = t->alphabet;
     }
-    t->background = (uint8_t)r->background;
-    if (r->background >= below || (run && below > DCF_MAX_SYMBOLS - 2)) {
+    if (t->background >= below || (run && below > DCF_MAX_SYMBOLS - 2)) {
         return DCF_ERR_STRUCTURE;
     }
     return DCF_OK;
