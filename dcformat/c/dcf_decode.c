@@ -172,7 +172,8 @@ int dcf_prepare(dcf_tensor *t, void *workspace, dcf_size bytes)
 
 /* ---- blocks ---- */
 
-/* Stand at bit `bit` of the block, before an element; in firmware, where coder_huffman is, at bit 0. */
+/* Stand at bit `bit` of the block, before an element; in firmware, with Huffman codes, at bit 0:
+ * the first look fetches what it needs. */
 static void seek(dcf_cursor *c, dcf_at block, dcf_size bit)
 {
     c->at = block + (bit >> 3);
@@ -295,7 +296,7 @@ DCF_APART static int quick(dcf_cursor *c, uint8_t *out, dcf_size count, uint32_t
             int32_t length = (int32_t)(item & DCF_LENGTH);
             if (have < length) {
                 if (have < DCF_MAX_CODE_BITS) {
-                    if (c->at > c->last + 1) { /* behind its bits, and for sure */
+                    if (c->at > c->last + 1) { /* so more was taken than there is */
                         goto stop;
                     }
                     bits = more_bits(c, bits, have);
