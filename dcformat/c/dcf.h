@@ -441,7 +441,7 @@ typedef struct dcf_cursor {
     dcf_at at;           /* the next byte */
     dcf_at last;         /* behind the block */
     uint32_t bits;       /* Huffman: the next bits, at the top; of what is behind the block too */
-    int32_t have;        /* how many stand before `at`; packed: 0 or less, bits of that byte in use */
+    int32_t have;        /* how many stand before `at`; packed: 0 or less, used bits of that byte */
     const uint16_t *first;  /* table of the first stream, */
     const uint16_t *values; /* of an element's first symbol, */
     const uint16_t *table;  /* of the next symbol */

@@ -273,7 +273,8 @@ static int untied_read(dcf_record *r, dcf_size *end)
 DCF_LOCAL int dcf_record_read(const dcf_model *m, uint32_t index, dcf_mark *mark, dcf_tensor *t)
 {
     const dcf_at record = mark->record;
-    const dcf_size left = m->stored[DCF_SECTION_RECORDS] - (dcf_size)(record - m->start[DCF_SECTION_RECORDS]);
+    const dcf_at section = m->start[DCF_SECTION_RECORDS];
+    const dcf_size left = m->stored[DCF_SECTION_RECORDS] - (dcf_size)(record - section);
     dcf_size size;
     uint32_t flags;
     dcf_record r;
