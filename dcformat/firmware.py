@@ -55,8 +55,8 @@ def sources(chosen: Mapping[str, bool] | None = None) -> dict[str, str]:
     chosen = dict(chosen or {})
     unknown = sorted(set(chosen) - set(features()))
     if unknown:
-        known = ", ".join(features())
-        raise error_of(Code.ARGUMENT, f"there is no feature {unknown[0]}; there are {known}")
+        there = ", ".join(features())
+        raise error_of(Code.ARGUMENT, f"there is no feature {unknown[0]}; there are {there}")
     known = {f"DCF_WITH_{name}": False for name, wanted in chosen.items() if not wanted}
     known |= {"DCF_HOST": False, "defined(DCF_ONE_FILE)": True}
     header = _DEFAULT.sub(lambda found: _default(found, chosen), (FOLDER / "dcf.h").read_text())
