@@ -92,12 +92,14 @@ DCF_IN_PLACE static inline uint32_t dcf_load32(DCF_FROM dcf_at at)
            (uint32_t)DCF_LOAD(at + 2) << 16 | (uint32_t)DCF_LOAD(at + 3) << 24;
 }
 
+#if DCF_WITH_HUFFMAN
 /* Bits of Huffman codes: the first byte at the top. */
 DCF_IN_PLACE static inline uint32_t dcf_load_bits(DCF_FROM dcf_at at)
 {
     return (uint32_t)DCF_LOAD(at) << 24 | (uint32_t)DCF_LOAD(at + 1) << 16 |
            (uint32_t)DCF_LOAD(at + 2) << 8 | (uint32_t)DCF_LOAD(at + 3);
 }
+#endif
 
 /* A u64, or the largest dcf_size where it is larger than that. */
 static inline dcf_size dcf_load_size(DCF_FROM dcf_at at)
@@ -236,11 +238,13 @@ DCF_MUST_CHECK DCF_LOCAL int dcf_dense_packed_check(const dcf_tensor *tensor,
                                                     dcf_size bytes);
 #endif
 
+#if DCF_WITH_BLOCKS
 /* Streams of symbols in a block: the elements' and the layout's. */
 static inline uint32_t dcf_streams(const dcf_tensor *tensor)
 {
     return tensor->symbols + (tensor->layout == DCF_LAYOUT_GAP ? 1U : 0U);
 }
+#endif
 
 /* ---- rooms: codes ---- */
 

@@ -5,6 +5,7 @@ a function or through a hook; and what numbers mean is what the reference decode
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -34,6 +35,8 @@ from dcformat import decode, firmware
 from dcformat.errors import Code, DcfError
 
 pytestmark = pytest.mark.skipif(GCC is None, reason="no gcc on this machine")
+
+CLANG = shutil.which("clang-16") or shutil.which("clang")
 
 #: A file of bytes that are not what they seem: only who asks the hook can read it.
 HOOK = """
@@ -172,8 +175,9 @@ def test_one_file_compiles_without_a_feature_and_has_nothing_of_it(
     left_out: tuple[str, ...], tmp_path: Path
 ) -> None:
     code = one_file(tmp_path, dict.fromkeys(left_out, False))
-    for flags in (["-std=c99", *WARNINGS, "-Os"], ["-std=c99", *WARNINGS, "-Os", "-m32"]):
-        run(compiler(GCC), *flags, "-c", code, "-o", tmp_path / "dcf.o")
+    clang = [] if CLANG is None else [[CLANG, "-Os"], [CLANG, "-Os", "-m32"]]
+    for command in ([compiler(GCC), "-Os"], [compiler(GCC), "-Os", "-m32"], *clang):
+        run(*command, "-std=c99", *WARNINGS, "-c", code, "-o", tmp_path / "dcf.o")
     text = code.read_text()
     assert not [name for name in left_out if re.search(rf"^#if DCF_WITH_{name}\b", text, re.M)]
     assert "DCF_HOST" not in text
