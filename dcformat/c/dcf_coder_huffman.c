@@ -4,7 +4,7 @@
 
 #if DCF_WITH_HUFFMAN
 
-enum { WHOLE = 1 << DCF_MAX_CODE_BITS, HEADER_BITS = 24 };
+enum { WHOLE = 1 << DCF_MAX_CODE_BITS, HEADER_BITS = 24, ZEROS_MOST = 4 };
 
 /* ---- tables ---- */
 
@@ -20,25 +20,26 @@ typedef struct lengths {
  * not in use. */
 static int delta_length(const dcf_model *m, dcf_at entry, lengths *l, uint32_t *length)
 {
+    uint32_t word = DCF_BITS(m, entry + (l->bit >> 3)) << (l->bit & 7U);
     uint32_t zeros = 0;
-    uint32_t value = 0;
-    do {
-        if (l->bit >= l->bits) {
-            return DCF_ERR_TRUNCATED;
-        }
-        value = value << 1 |
-                ((uint32_t)DCF_BYTE(m, entry + (l->bit >> 3)) >> (7U - (l->bit & 7U)) & 1U);
-        l->bit++;
-        if (value == 0 && ++zeros > 4) {
-            return DCF_ERR_CODE;
-        }
-    } while (value >> zeros == 0);
+    while (zeros <= ZEROS_MOST && !(word >> 31)) {
+        word <<= 1;
+        zeros++;
+    }
+    l->bit += zeros > ZEROS_MOST ? zeros : 2 * zeros + 1U;
+    if (l->bit > l->bits) {
+        return DCF_ERR_TRUNCATED;
+    }
+    if (zeros > ZEROS_MOST) {
+        return DCF_ERR_CODE;
+    }
+    word >>= 31U - zeros;
     *length = 0;
-    if (value == 2) {
+    if (word == 2) {
         return DCF_OK;
     }
     /* below 1 wraps to a large number */
-    l->last += (value & 1U) ? value >> 1 : 1U - (value >> 1);
+    l->last += (word & 1U) ? word >> 1 : 1U - (word >> 1);
     *length = l->last;
     return l->last - 1U < DCF_MAX_CODE_BITS ? DCF_OK : DCF_ERR_CODE;
 }
@@ -187,6 +188,7 @@ static void build(const dcf_tensor *t, uint32_t index, uint8_t *memory)
     const dcf_tensor *map = DCF_MAPPED(t) && (t->layout != DCF_LAYOUT_GAP || (index & 1U)) ? t : NULL;
     dcf_at end;
     const dcf_at entry = dcf_table_entry(t->model, DCF_U16(t->model, t->table_ids + 2 * index), &end);
+    uint32_t length = 1;
     uint32_t one;
     uint32_t i;
     dcf_clear(counter, sizeof counter);
@@ -198,9 +200,9 @@ static void build(const dcf_tensor *t, uint32_t index, uint8_t *memory)
     for (i = 0; i >> fast_bits == 0; i++) {
         uint32_t item = (uint32_t)ranks[0] << 8;
         if (!one) {
-            item = dcf_huffman_search(fast, i << (DCF_MAX_CODE_BITS - fast_bits),
-                                      fast_bits, 1);
-            if ((item & DCF_LENGTH) > fast_bits) {
+            item = dcf_huffman_search(fast, i << (DCF_MAX_CODE_BITS - fast_bits), fast_bits, length);
+            length = item & DCF_LENGTH; /* of the next one no less */
+            if (length > fast_bits) {
                 item = DCF_LONG;
             }
         }
