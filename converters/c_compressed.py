@@ -138,7 +138,8 @@ def _totals(
 ) -> dict[str, tuple[str, str]]:
     tensors = firmware.tensors
     flash = len(firmware.data) + sum(layer.stored for layer in layers)
-    scratch = c_decoder.scratch(*max(tensors, key=lambda facts: facts.scratch).tables)
+    tables = max(tensors, key=lambda facts: facts.scratch).tables
+    scratch = c_decoder.scratch(*tables) if tables[0] else "1U"  # an array of none is no C
     return {
         "TENSORS": (unsigned(len(tensors)), ""),
         "DATA_BYTES": (unsigned(len(firmware.data)), ""),

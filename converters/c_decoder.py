@@ -11,16 +11,20 @@ from pathlib import Path
 
 from dcformat import decode
 from dcformat.decode import Opened, Record
-from dcformat.ids import Coder, Layout, ValuesId
+from dcformat.ids import WIDTH, Coder, Layout, ValuesId
 
 FOLDER = Path(decode.__file__).parent / "c"
-_CODE, _FAST = 48, (256, 64)  #: DCF_WORKSPACE_BYTES: of a code, and of what makes it fast
+
+
+@cache
+def _dcf_h() -> str:
+    return (FOLDER / "dcf.h").read_text()
 
 
 @cache
 def abi() -> int:
     """Return the number that generated code and decoder must share."""
-    found = re.search(r"^#define DCF_ABI (\d+)", (FOLDER / "dcf.h").read_text(), re.MULTILINE)
+    found = re.search(r"^#define DCF_ABI (\d+)", _dcf_h(), re.MULTILINE)
     return int(found[1]) if found else 0
 
 
@@ -35,11 +39,18 @@ def includes(opened: Opened, header_name: str) -> list[str]:
         if used:
             switch = f"DCF_WITH_{name}"
             lines += [f"#if !{switch}", f'#error "this model needs {switch}=1"', "#endif"]
-    return lines
+    count = len(opened.records)
+    places = f"DCF_MARKS ? 256 * DCF_MARKS < {count} : DCF_TENSORS < {count}"
+    return [
+        *lines,
+        f"#if {places}",
+        f'#error "this model has {count} tensors: DCF_TENSORS"',
+        "#endif",
+    ]
 
 
 def features(opened: Opened) -> dict[str, bool]:
-    """Return which of the decoder's switches (DCF_WITH_…) a file needs."""
+    """Return which rooms and features of the decoder a file needs, by their switches."""
     heads = [record.head for record in opened.records if record.head.tied is None]
     plans = [record.plan for record in opened.records if record.plan]
     return {
@@ -50,7 +61,7 @@ def features(opened: Opened) -> dict[str, bool]:
         "FIXED": any(h.values == ValuesId.FIXED for h in heads),
         "AFFINE": any(h.values == ValuesId.AFFINE for h in heads),
         "CODEBOOK": any(h.values == ValuesId.CODEBOOK for h in heads),
-        "SYMBOLS": any(plan.width > 1 for plan in plans),
+        "SYMBOLS": any(WIDTH[plan.number] > 1 for plan in plans),
         "BLOCKS": any(h.blocks is not None for h in heads),
         "TIED": len(heads) < len(opened.records),
         "PERMUTED": any(h.order for h in heads),
@@ -65,7 +76,8 @@ def table_sizes(opened: Opened, record: Record) -> tuple[int, int]:
 
 def scratch_bytes(tables: int, symbols: int) -> int:
     """Return the value of `scratch(tables, symbols)`."""
-    return tables * (_CODE + _FAST[tables > 1] + (symbols + 1) // 2 * 2) + 1 if tables else 0
+    each = (112 if tables > 1 else 304) + (symbols + 1 & ~1)
+    return tables * each + 1 if tables else 0
 
 
 def scratch(tables: int, symbols: int) -> str:
@@ -76,3 +88,17 @@ def scratch(tables: int, symbols: int) -> str:
 def size_type() -> str:
     """Return the type of the decoder's sizes."""
     return "dcf_size" if abi() else "size_t"
+
+
+def most_of(buffer: str) -> str:
+    """Return how much dcf_cursor_next is to decode into an array of bytes."""
+    return f"sizeof {buffer} / tensor.width" if abi() else f"sizeof {buffer}"
+
+
+def decoder_files(opened: Opened) -> dict[str, bytes]:
+    """Return dcf.h and dcf.c with the rooms that a file needs, and no names."""
+    from dcformat import firmware  # noqa: PLC0415 - only where it is asked for
+
+    off = [name for name, used in features(opened).items() if not used]
+    texts = firmware.sources(dict.fromkeys([*off, "NAMES"], False))
+    return {name: text.encode() for name, text in texts.items()}

@@ -41,7 +41,7 @@ int32_t {selftest}(void *scratch, {size} bytes)
         }}
         crc = 0;
         do {{
-            if (dcf_cursor_next(&cursor, piece, sizeof piece / 16, &got) != DCF_OK) {{
+            if (dcf_cursor_next(&cursor, piece, {most}, &got) != DCF_OK) {{
                 return (int32_t)i;
             }}
             crc = dcf_crc(crc, piece, got * tensor.width);
@@ -114,6 +114,7 @@ def selftest_file(style: Style, path: Path) -> Files:
         data=style.symbol("data"),
         macro=style.prefix.upper(),
         size=c_decoder.size_type(),
+        most=c_decoder.most_of("piece"),
     )
     return _file(style, path, body.splitlines())
 

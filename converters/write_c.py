@@ -23,6 +23,8 @@ from dcformat.formats import Made, Writer
 
 from .c_activations import read_activations
 from .c_compressed import compose_array, compose_blob
+from .c_cost import costs
+from .c_decoder import decoder_files, features
 from .c_dense import LAYOUTS, arrays_of, checked_of, compose_dense, flash_of
 from .c_facts import Firmware, firmware_file, firmware_of
 from .c_layers import Layer, layers_of
@@ -32,6 +34,7 @@ from .c_style import Style, own_symbols, symbols_of
 
 FORMS = ("compressed", "dense", "blob")
 Files = dict[str, bytes]
+_MUCH = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,7 @@ class Options:
     `form` is one of FORMS, `prefix` begins every symbol (by default made of the file's name).
     `activations` names a JSON file of scales (c_activations.py), from which multipliers follow.
     `layout` and `pack_int4` are for the dense form. `selftest` adds a source with a function that
-    compares the CRC of every tensor.
+    compares the CRC of every tensor, `with_decoder` dcf.h and dcf.c with what the model needs.
     """
 
     form: str = "compressed"
@@ -50,6 +53,7 @@ class Options:
     layout: str = LAYOUTS[0]
     pack_int4: bool = False
     selftest: bool = False
+    with_decoder: bool = False
 
 
 def write(
@@ -70,11 +74,17 @@ def write(
     style = Style(prefix, f"Made by {PRODUCER}")
     firmware, layers = _known(coded, style, chosen, settings or Settings(), progress)
     files, stored = _composed(coded, firmware, layers, path, style, chosen)
+    needed = None if chosen.form == "dense" else features(firmware.opened)
+    rows, facts = costs(firmware, layers, stored, needed)
+    if chosen.form == "compressed" and stored > _MUCH:
+        rows += (("note", "compilers are slow on arrays above 1 MB: see --c-form blob"),)
+    if chosen.with_decoder:
+        files |= decoder_files(firmware.opened)
     places = {path.with_name(name): content for name, content in files.items()}
     check_apart(coded.files, places)
     for place, content in places.items():
         write_if_changed(place, content)
-    return Made(tuple(places), stored)
+    return Made(tuple(places), stored, rows, facts)
 
 
 def _checked(options: Options, path: Path) -> Options:
@@ -83,6 +93,8 @@ def _checked(options: Options, path: Path) -> Options:
         raise ConvertError(f"unknown form {options.form!r} of C; known: {', '.join(FORMS)}")
     if options.form != "dense" and (options.layout != LAYOUTS[0] or options.pack_int4):
         raise ConvertError("layout and 4-bit packing are for the dense form of C")
+    if options.form == "dense" and options.with_decoder:
+        raise ConvertError("the dense form of C needs no decoder")
     if not path.stem.isprintable() or any(c in path.stem for c in '"\\?*'):
         raise ConvertError('a name with ", \\, ?, * or control characters', place=str(path))
     if path in beside(path):

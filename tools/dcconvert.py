@@ -55,7 +55,7 @@ from dcformat.tools._plan import DCF, STANDARD, Job, check_formats, plan, takes_
 from dcformat.tools._summary import as_json, describe_recipe, is_lossy, show
 from dcformat.tools._terminal import Talk
 
-C_OPTIONS = ("c_form", "prefix", "layout", "pack_int4", "activations", "selftest")
+C_OPTIONS = ("c_form", "prefix", "layout", "pack_int4", "activations", "selftest", "with_decoder")
 _LOSSY_OPTIONS = ("preset", "bits", "prune", "quantizer", "recipe")
 _DCF_OPTIONS = ("target", "no_names", "no_graph")
 _CODED_OPTIONS = ("prefer", "row_access")
@@ -100,6 +100,7 @@ def _show_cmake_dir(ctx: click.Context, _: click.Parameter, wanted: bool) -> Non
 @click.option("--pack-int4", is_flag=True, help="C, dense: two numbers of 4 bits in a byte.")
 @click.option("--activations", metavar="FILE.json", help="C: scales, for multipliers and shifts.")
 @click.option("--selftest", is_flag=True, help="C: also a function that checks every tensor.")
+@click.option("--with-decoder", is_flag=True, help="C: also dcf.h and dcf.c, the decoder.")
 @click.option("--depfile", metavar="FILE", help="Write what the output is made from, for a build.")
 @click.option("--depfile-target", metavar="NAME", help="What the depfile calls the output.")
 @click.option("--jobs", type=click.IntRange(1, 256), default=1, help="Threads; same bytes.")
@@ -259,6 +260,7 @@ def _check_c(given: list[str], jobs: list[Job]) -> None:
         _refuse(given, C_OPTIONS, "is for writing C")
     if len(made) > 1:
         _refuse(given, ("prefix",), "is for one model: the symbols of two must differ")
+        _refuse(given, ("with_decoder",), "is for one model: two may need different decoders")
     if any(job.output == STANDARD or is_special(job.output) for job in made):
         raise click.UsageError("C is several files: -o wants the name of a file")
 

@@ -62,7 +62,8 @@ def selftest(source: Path, *flags: str, arguments: str = "", before: str = "") -
     main.write_text(MAIN.replace("ARGUMENTS", arguments).replace("BEFORE", before))
     program = source.with_name("program")
     more = [source.with_suffix(".S")] if source.with_suffix(".S").exists() else []
-    sources = [main, source, source.with_name("model_selftest.c"), *more, *sorted(CORE.glob("*.c"))]
+    decoder = sorted(CORE.glob("*.c")) if "dcf.h" in source.with_suffix(".h").read_text() else []
+    sources = [main, source, source.with_name("model_selftest.c"), *more, *decoder]
     run(need("gcc"), "-std=c99", f"-I{CORE}", f"-I{source.parent}", *flags, *sources, "-o", program)
     return int(run(program))
 
