@@ -200,6 +200,7 @@ def test_cmake_says_what_is_wrong(tmp_path: Path) -> None:
     for call, reason in (
         ("dcf_add_model(x)", "no MODEL"),
         ('dcf_add_model(x MODEL "my net.onnx" PREFXI y)', "unknown: PREFXI;y"),
+        ("dcf_add_model(x MODEL [[a$b.onnx]])", "cannot watch"),
     ):
         lists.write_text(f"{good}\n{call}\n")
         said = run("cmake", "-B", project.build, "-S", project.source, folder=tmp_path, fails=True)

@@ -86,6 +86,9 @@ def test_the_wheel_holds_one_name_the_core_and_nothing_else(tmp_path: Path) -> N
     folder = f"dcformat-{PROJECT['version']}.dist-info"
     assert {name.split("/")[0] for name in names} == {"dcformat", folder}
     assert {"dcformat/py.typed", "dcformat/_core.abi3.so"} <= set(names)
+    builds = {"dcformat-config.cmake", "CMakeLists.txt", "dcformat.mk"}
+    assert {f"dcformat/cmake/{name}" for name in builds} <= set(names)
+    assert {"dcformat/c/dcf.h", "dcformat/converters/decoder_sizes.json"} <= set(names)
     assert f"{folder}/licenses/LICENSE" in names
     for source, inside in ((f, f"dcformat/{f}") for f in ("converters", "tools")):
         files = [path for p in ("*.py", "*.css", "*.js") for path in (ROOT / source).glob(p)]
