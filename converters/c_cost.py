@@ -23,7 +23,7 @@ ENTRIES = (
     "dcf_open", "dcf_tensor_at", "dcf_prepare", "dcf_cursor_init", "dcf_cursor_next", "dcf_check",
 )  # fmt: skip
 #: Features whose code is worth counting apart; all others are counted as switched on.
-VARIED = ("PACKED", "HUFFMAN", "GAP", "RUN", "CODEBOOK")
+VARIED = ("PACKED", "HUFFMAN", "GAP", "RUN", "AFFINE", "CODEBOOK")
 _REALS = (DType.FLOAT, DType.FLOAT16, DType.DOUBLE, DType.BFLOAT16)
 Rows = tuple[tuple[str, str], ...]
 

@@ -54,7 +54,7 @@ def test_the_sizes_are_those_of_the_decoder_that_is_here(tmp_path: Path) -> None
         pytest.skip(f"measured with {SIZES['compiler']}")
     target = decoder_sizes.TARGETS["M0+"]
     kept = SIZES["machines"]["Cortex-M0+"]
-    for key in ("PACKED HUFFMAN GAP RUN CODEBOOK", "HUFFMAN"):
+    for key in ("PACKED HUFFMAN GAP RUN AFFINE CODEBOOK", "HUFFMAN"):
         chosen = {name: name in key.split() for name in VARIED}
         again = "measure again: python bench/decoder_sizes.py --write"
         size = decoder_sizes.decoder_size(target, chosen, tmp_path)
@@ -66,7 +66,7 @@ def test_costs_are_printed_and_in_the_facts(tmp_path: Path) -> None:
     result = made(tmp_path, integers(), scaled())
     facts = result.facts
     assert facts["flash"]["numbers"] == result.stored
-    chosen = dict.fromkeys(VARIED, False) | {"PACKED": True}
+    chosen = dict.fromkeys(VARIED, False) | {"PACKED": True, "AFFINE": True}
     assert facts["flash"]["decoder"] == decoder_bytes(chosen)
     assert set(facts["flash"]["soft_float"]) == set(SIZES["machines"])
     assert facts["ram"]["row"] == 4
