@@ -75,11 +75,11 @@ class _Said:
 
 def plan_of(model: TfModel) -> Plan:
     """Return the buffers of a model that can be lifted."""
-    uses, names = uses_of(model), _names(model)
+    uses, names = uses_of(model), names_of(model)
     owners: dict[Region, list[Key]] = {}
     for key in names:
         owners.setdefault(_region(model, key), []).append(key)
-    tangled = _overlapping(owners) | {model.buffers[i] for i in _metadata(model)}
+    tangled = _overlapping(model.buffers) | {model.buffers[i] for i in _metadata(model)}
     entries, notes = [], []
     for region in sorted(owners, key=lambda one: one.start):
         keys = owners[region]
@@ -104,7 +104,7 @@ def _overlapping(regions: Iterable[Region]) -> set[Region]:
     """Return regions that share bytes with another one."""
     found: set[Region] = set()
     last = Region(0, 0)
-    for region in sorted(regions, key=lambda one: (one.start, one.end)):
+    for region in sorted({r for r in regions if r.size}, key=lambda one: (one.start, one.end)):
         if region.start < last.end:
             found |= {region, last}
         last = max(last, region, key=lambda one: one.end)
@@ -131,7 +131,7 @@ class _Names:
         return unique
 
 
-def _names(model: TfModel) -> dict[Key, str]:
+def names_of(model: TfModel) -> dict[Key, str]:
     """Return the names of all tensors that have a buffer with something in it."""
     names = _Names()
     return {

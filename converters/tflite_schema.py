@@ -15,6 +15,7 @@ import numpy.typing as npt
 from dcformat.errors import ConvertError
 from dcformat.ids import DType
 
+from .tflite_operators import CUSTOM, OPERATORS, UNKNOWN
 from .tflite_tables import Bytes, Source, Table
 
 IDENTIFIER = b"TFL3"
@@ -42,50 +43,7 @@ DTYPES = {
     21: DType.FLOAT8E4M3FN,
     22: DType.FLOAT8E5M2,
 }
-#: Operators that something here knows by name, by BuiltinOperator; written as Netron does.
-OPERATORS = {
-    0: "Add",
-    1: "AveragePool2D",
-    2: "Concatenation",
-    3: "Conv2D",
-    4: "DepthwiseConv2D",
-    6: "Dequantize",
-    7: "EmbeddingLookup",
-    9: "FullyConnected",
-    14: "Logistic",
-    16: "LSTM",
-    17: "MaxPool2D",
-    18: "Mul",
-    19: "Relu",
-    21: "Relu6",
-    22: "Reshape",
-    24: "RNN",
-    25: "Softmax",
-    27: "SVDF",
-    28: "Tanh",
-    31: "Call",
-    34: "Pad",
-    35: "UnidirectionalSequenceRNN",
-    36: "Gather",
-    39: "Transpose",
-    40: "Mean",
-    44: "UnidirectionalSequenceLSTM",
-    46: "BidirectionalSequenceRNN",
-    51: "Delegate",
-    52: "BidirectionalSequenceLSTM",
-    67: "TransposeConv",
-    114: "Quantize",
-    118: "If",
-    119: "While",
-    124: "Densify",
-    126: "BatchMatMul",
-    129: "CallOnce",
-    131: "RFFT2D",
-    132: "Conv3D",
-    141: "Conv3DTranspose",
-}
-CUSTOM = 32
-_STABLEHLO = range(162, 203)
+_CUSTOM = 32
 
 
 @dataclass(frozen=True)
@@ -179,11 +137,9 @@ def parse(source: Source) -> TfModel:
 def _operator_name(table: Table) -> str:
     # Files of before 2020 have the old field only; those of today have both, or the new one.
     code = max(table.scalar(0, 1), table.scalar(3, 4))
-    if code == CUSTOM:
-        return table.text(1) or "Custom"
-    if code in _STABLEHLO:
-        return f"StableHLO{code}"
-    return OPERATORS.get(code, f"Builtin{code}")
+    if code == _CUSTOM:
+        return f"{CUSTOM} {table.text(1)}"
+    return OPERATORS[code] if 0 <= code < len(OPERATORS) else f"{UNKNOWN} {code}"
 
 
 def _buffer(table: Table) -> Region:

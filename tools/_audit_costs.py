@@ -12,6 +12,8 @@ from dcformat import api
 from dcformat.audit_report import Report
 from dcformat.coded import expand_tensor
 from dcformat.converters.onnx_compute import compute_of_graph
+from dcformat.converters.tflite_compute import compute_of_tflite
+from dcformat.converters.tflite_skeleton import elements_of, is_tflite
 from dcformat.errors import ConvertError, DcfError
 from dcformat.file import File, model_of
 from dcformat.files import scratch_folder
@@ -71,14 +73,17 @@ def activations_of(file: File, calib: str, epsilon: float) -> Document:
 def compute_of(
     file: File, report: Report, shapes: Mapping[str, tuple[int, ...]]
 ) -> tuple[Document | None, str]:
-    """Return what running the graph costs, or None and the reason ("" without an ONNX graph)."""
+    """Return what running the graph costs, or None and the reason ("" without a graph)."""
     try:
         graph = file.graph
-        if graph is None or graph.format != GraphFormat.ONNX:
-            if shapes:
-                raise ConvertError("--shape is for files with an ONNX graph")
-            return None, ""
         names = [row.name for row in report.tensors]
+        if shapes and (graph is None or graph.format != GraphFormat.ONNX):
+            raise ConvertError("--shape is for files with an ONNX graph")
+        if is_tflite(graph) and graph:
+            own = compute_of_tflite(graph.data, elements_of(file), names, _zeros(report))
+            return own.as_dict(), ""
+        if graph is None or graph.format != GraphFormat.ONNX:
+            return None, ""
         zeros = _zeros(report)
         found = compute_of_graph(graph.data, names, lambda i: _elements(file, i), shapes, zeros)
         return found.as_dict(), ""

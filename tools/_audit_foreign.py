@@ -14,11 +14,14 @@ from pathlib import Path
 
 from dcformat import api
 from dcformat.compress import compress, preset_recipe
+from dcformat.converters.onnx_skeleton import uses_of_file
+from dcformat.converters.tflite_skeleton import is_tflite, parts_of, uses_of_tflite
 from dcformat.encode import Settings, encode_to
+from dcformat.errors import DcfError
 from dcformat.file import File, load
 from dcformat.formats import reader_for
 from dcformat.ids import BITS
-from dcformat.model import Model
+from dcformat.model import Model, Use
 from dcformat.scaled import real, with_scales
 from dcformat.tools._audit_json import Document
 from dcformat.tools._plan import DCF, STANDARD, Job, opened, starts_with_magic
@@ -59,13 +62,31 @@ def _made(path: str, model: Model, preset: str, tick: Tick) -> Subject:
     stream = io.BytesIO()
     encode_to(stream, coded, Settings(target=recipe.target), tick)
     stem = "stdin" if path == STANDARD else Path(path).stem
-    source = {
+    source: Document = {
         "name": path,
         "format": model.source.format,
         "bytes": model.source.file_bytes,
         "tensors": len(model.tensors),
         "packed_bytes": sum(-(-t.size * BITS[t.dtype] // 8) for t in model.tensors),
     }
+    source["parts"] = _parts(model)
     says = f"what dcconvert --preset {preset} makes of it; the encoder was run, nothing was written"
     estimate = {"preset": preset, "says": says}
     return Subject(f"{stem}.{DCF}", File(stream.getbuffer()), real(model), source, estimate)
+
+
+def _parts(model: Model) -> list[Document]:
+    """Return what the bytes of a foreign file are, where that is known."""
+    if model.graph is None or not is_tflite(model.graph):
+        return []
+    found = parts_of(model.graph, [tensor.size for tensor in model.tensors])
+    return [{"part": part, "bytes": size} for part, size in found.items()]
+
+
+def uses_of(file: File) -> dict[int, Use]:
+    """Return what the graph of a file uses its records for."""
+    try:
+        graph = file.graph
+    except DcfError:  # the audit says so
+        return {}
+    return uses_of_tflite(file) if is_tflite(graph) else uses_of_file(file)

@@ -20,7 +20,7 @@ from dcformat.file import File
 from dcformat.ids import Meta
 from dcformat.tools._terminal import version
 
-SCHEMA = "1.0"
+SCHEMA = "1.1"
 
 Document = dict[str, Any]
 

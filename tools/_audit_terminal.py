@@ -96,6 +96,9 @@ def _estimate(doc: Document) -> list[str]:
         return []
     numbers = f"{count_of(source['tensors'], 'tensor')} of {human_size(source['packed_bytes'])}"
     text = f"{safe_name(source['name'])}: {human_size(source['bytes'])}, {numbers}"
+    if source["parts"]:
+        parts = (f"{part['part']} {part['bytes']:,} B" for part in source["parts"])
+        text += f": {', '.join(parts)}"
     return [text, f"an estimate: {estimate['says']}"]
 
 

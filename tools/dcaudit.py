@@ -22,7 +22,6 @@ from dcformat.audit_budget import FILE, Limit, check_budget, read_budget, size_o
 from dcformat.audit_diff import compare, side_of
 from dcformat.compress.settings import PRESETS
 from dcformat.converters.onnx_compute import parse_shapes
-from dcformat.converters.onnx_skeleton import uses_of_file
 from dcformat.files import atomic_output
 from dcformat.scaled import real
 from dcformat.tools import _audit_csv, _audit_json
@@ -31,7 +30,7 @@ from dcformat.tools._activations import EPSILON
 from dcformat.tools._audit_baseline import read_baseline
 from dcformat.tools._audit_changes import exceeded
 from dcformat.tools._audit_costs import activations_of, compute_of
-from dcformat.tools._audit_foreign import Subject, subject_of
+from dcformat.tools._audit_foreign import Subject, subject_of, uses_of
 from dcformat.tools._audit_html import render
 from dcformat.tools._audit_json import Document
 from dcformat.tools._audit_markdown import markdown
@@ -184,7 +183,7 @@ def _audited(
     if options["against"] is not None:
         with _about(options["against"]):
             source = real(api.read(options["against"]))
-    report = audit(file, uses_of_file(file), source, split_shared=split, progress=tick)
+    report = audit(file, uses_of(file), source, split_shared=split, progress=tick)
     doc = _audit_json.document(report, subject.name, file)
     doc |= {"source": subject.source, "estimate": subject.estimate}
     doc["compute"], reason = compute_of(file, report, parse_shapes(options["shapes"]))

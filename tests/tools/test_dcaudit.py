@@ -19,7 +19,10 @@ from dcformat.tools._audit_json import SCHEMA
 pytest_plugins = ["command_fixtures"]
 
 #: What each version of the schema said. A change is a new version: a line more, none less.
-SCHEMAS = {"1.0": "27cc4439c83c0c22648d62dacb20a30da5e8d261aff700dddaf5d51b8a23876d"}
+SCHEMAS = {
+    "1.0": "27cc4439c83c0c22648d62dacb20a30da5e8d261aff700dddaf5d51b8a23876d",
+    "1.1": "3bde4e9d436be96b6c2fcf13cf49a0879d98bc65737d80c336c7c9f15cfe3a0e",
+}
 
 
 @pytest.fixture

@@ -97,11 +97,11 @@ def test_what_is_no_baseline_is_one_line_that_names_it(
     assert says(b"{}") == "JSON, but not of dcaudit --json"
     assert says(b'{"command": "dcaudit"}') == "says no version of its schema"
     newer = json.loads(run("dcaudit", new, "--json").stdout)
-    assert says(json.dumps({**newer, "schema": "1.1"}).encode()) == (
-        "schema 1.1; this dcaudit knows 1.0"
+    assert says(json.dumps({**newer, "schema": "1.2"}).encode()) == (
+        "schema 1.2; this dcaudit knows 1.1"
     )
     assert says(json.dumps({**newer, "schema": "2.0"}).encode()) == (
-        "schema 2.0; this dcaudit knows 1.0"
+        "schema 2.0; this dcaudit knows 1.1"
     )
     del newer["tensors"][0]
     assert says(json.dumps(newer).encode()) == "its rows do not sum to its file"
