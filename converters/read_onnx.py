@@ -21,6 +21,7 @@ from dcformat.model import Graph, Model, Source, Use
 
 from . import onnx_wire as wire
 from .onnx_external import ExternalFiles
+from .onnx_feeds import feeds_of
 from .onnx_files import FileBytes, Stored, look_at
 from .onnx_lift import Lifted, Parts, lift
 from .onnx_other import explain
@@ -86,6 +87,7 @@ def _taken_apart(source: FileBytes, file: Stored, path: Path) -> Model:
         source=Source("onnx", len(source) + external.used_bytes, _digest(source)),
         notes=tuple(notes),
         files=tuple(external.files),
+        feeds=feeds_of(model, parts.program, {item.path: item.tensor for item in lifted}),
     )
 
 

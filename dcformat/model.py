@@ -131,6 +131,22 @@ class Use:
 
 
 @dataclass(frozen=True)
+class Feed:
+    """A layer whose output goes to one other layer and nowhere else, channel by channel.
+
+    What is between the two keeps positive factors of channels, as a ReLU does. `first` and `second`
+    name the weights, `bias` the first layer's bias, None if it has none; `out_axis` of `first` and
+    `in_axis` of `second` count the channels between them.
+    """
+
+    first: str
+    bias: str | None
+    second: str
+    out_axis: int
+    in_axis: int
+
+
+@dataclass(frozen=True)
 class Graph:
     """The source's graph with its weights cut out; `data` is the content of section GRAPH."""
 
@@ -184,6 +200,8 @@ class Model:
     `files` are those beside the source in which some of its numbers are; no output may be one.
     `ties` are names that are other names of an earlier tensor, each with that tensor's name.
     `scales` are those of tensors of integers that stand for real numbers.
+    `feeds` are the pairs of layers between which factors of channels can be moved, in the order of
+    the graph.
     """
 
     tensors: tuple[Tensor, ...] = ()
@@ -195,6 +213,7 @@ class Model:
     files: tuple[Path, ...] = ()
     ties: Mapping[str, str] = field(default_factory=dict)
     scales: Mapping[str, Scales] = field(default_factory=dict)
+    feeds: tuple[Feed, ...] = ()
 
     def __getitem__(self, name: str) -> Tensor:
         for tensor in self.tensors:

@@ -18,6 +18,7 @@ from .compress import (
     Recipe,
     Settings,
     compress,
+    prepared,
     recipe_from_json,
     recipe_json,
     without_feedback,
@@ -56,8 +57,8 @@ def check_source(
 ) -> tuple[list[Check], float | None]:
     """Compare `file` with the model at `path`; returns the checks and the largest error.
 
-    `outputs` is (runs, seed) where both models shall also be run. Raises ConvertError if the
-    source cannot be read.
+    `outputs` is (runs, seed) where both models shall also be run. Where the recipe equalizes,
+    numbers are compared with the equalized ones. Raises ConvertError if the source cannot be read.
     """
     model = formats.reader_for(path).read(path)
     checks = [_check_digest(file, model)]
@@ -67,7 +68,8 @@ def check_source(
             *checks,
             skipped("tensors", f"the file has a graph, the source gave none: {why}"),
         ], None
-    faults, pairs = _pair(file, real(model))
+    wanted = real(_prepared(file, model))
+    faults, pairs = _pair(file, wanted)
     if faults:
         return [*checks, verdict("tensors", faults, "")], None
     largest = max((_error(pair) for pair in pairs), default=0.0)
@@ -79,6 +81,14 @@ def check_source(
         reason = "the graph was left out" if model.graph else "the source has no graph"
         checks.append(skipped("outputs", reason))
     return checks, largest
+
+
+def _prepared(file: File, model: Model) -> Model:
+    """Return the model as the file's recipe prepares it; as it is where that cannot be read."""
+    try:
+        return prepared(model, recipe_from_json(file.metadata[Meta.RECIPE].decode()))
+    except (KeyError, DcfError, UnicodeDecodeError):  # the check of the recipe says it
+        return model
 
 
 def _pair(file: File, model: Model) -> tuple[list[str], list[_Pair]]:
@@ -232,7 +242,7 @@ def _check_rebuilt(
 
     A source of a format that is only read stands for the ONNX file that is made of it.
     """
-    exact = all(pair.exact for pair in pairs)
+    exact = all(pair.exact for pair in pairs) and _prepared(file, model) is model
     size = sum(pair.source.size * WIDTH[pair.source.dtype] for pair in pairs)
     if size > MOST_REBUILT:
         return [skipped("rebuilt", f"{size:,} B of numbers: more than is built back in one file")]

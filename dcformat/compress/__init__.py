@@ -7,7 +7,7 @@ and read back exactly (dcformat/coded.py). Rules of order: lossless first, weigh
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from dcformat.coded import CodedModel, CodedTensor
@@ -24,6 +24,7 @@ from .grid import quantize_grid
 from .int8 import quantize_int8
 from .methods import quantize
 from .names import assumptions, use_of, uses_of
+from .prepare import prepared
 from .prune import Cut
 from .pruning import network_cuts, pruned
 from .quantized import Quantized
@@ -51,6 +52,7 @@ __all__ = [
     "Settings",
     "assumptions",
     "compress",
+    "prepared",
     "preset_recipe",
     "read_recipe",
     "recipe_from_json",
@@ -95,6 +97,7 @@ def compress(
     """
     recipe.check_matches(tensor.name for tensor in model.tensors)
     scratch, uses = Scratch(), uses_of(model)
+    source, model = model, prepared(model, recipe)
     cuts = network_cuts(model, recipe, uses, hessians)
 
     def one(tensor: Tensor) -> CodedTensor:
@@ -103,9 +106,10 @@ def compress(
         seen = Seen(grams.get(tensor.name), hessians.get(tensor.name), cuts.get(tensor.name))
         return compress_tensor(tensor, use, settings, cost or estimate, scratch, seen)
 
-    tensors = []
+    tensors: list[CodedTensor] = []
     for coded in in_order(one, model.tensors, jobs):
-        tensors.append(coded)
+        same = model.tensors[len(tensors)] is source.tensors[len(tensors)]
+        tensors.append(coded if same else replace(coded, exact=False))
         if progress is not None:
             progress(coded.name, len(tensors), len(model.tensors))
     if progress is not None:

@@ -46,13 +46,15 @@ class Recipe(Settings):
 
     `method` and `target` follow from `preset` where they are not given: "lossless" is for
     hosts, the others for microcontrollers. Of the rules that match a tensor, the last that
-    states a setting wins. `origin` is the file that errors name; it is not part of the value.
+    states a setting wins. `equalize`: first make the ranges of channels between layers equal, as
+    equalize.py does. `origin` is the file that errors name; it is not part of the value.
     Raises ConvertError if a setting is unknown, out of range or contradicts another.
     """
 
     method: str = ""
     preset: str = "int8"
     target: str = ""
+    equalize: bool = False
     rules: tuple[Rule, ...] = ()
     origin: str = field(default="", compare=False)
 
@@ -215,6 +217,8 @@ def _check_together(recipe: Recipe) -> None:
     place = recipe.origin
     if recipe.preset == "lossless":
         lossy = [r.match for r in recipe.rules if _is_lossy(r.settings)]
+        if recipe.equalize:
+            raise ConvertError("equalize changes weights, preset lossless none", place=place)
         if recipe.method != "exact" or lossy:
             where = f" (layer {lossy[0]!r})" if lossy else ""
             problem = f"preset lossless changes no number, but the recipe asks for it{where}"
@@ -255,5 +259,5 @@ def _place(origin: str, part: str) -> str:
 
 _DEFAULTS = tuple(CHECKS)
 MAX_RULES = 1000  #: layers of a recipe: work is rules times tensors
-_OF_ALL = ("preset", "target", "prune_scope")  #: not of single layers
+_OF_ALL = ("preset", "target", "prune_scope", "equalize")  #: not of single layers
 _PER_LAYER = tuple(key for key in CHECKS_OF_LAYERS if key not in _OF_ALL)

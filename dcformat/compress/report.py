@@ -22,6 +22,7 @@ from dcformat.jobs import in_order
 from dcformat.model import LARGE, Model, Tensor, Use, Window, windows
 
 from .names import use_of, uses_of
+from .prepare import prepared
 from .reals import REALS, floats_of, reals_of
 from .recipe import Recipe, recipe_from_json
 from .roles import decide
@@ -52,7 +53,8 @@ class Line:
 def report(model: Model, coded: CodedModel, jobs: int = 1) -> tuple[Line, ...]:
     """Return a line for each tensor of `model`, in its order, worked out on `jobs` threads.
 
-    `coded` is what `compress` made of it; the recipe is taken from its metadata.
+    `coded` is what `compress` made of it; the recipe is taken from its metadata. Errors are those
+    of quantization: where the recipe equalizes, against the equalized weights.
     """
     stated = coded.metadata.get(Meta.RECIPE)
     recipe = recipe_from_json(stated.decode()) if stated is not None else Recipe("lossless")
@@ -62,7 +64,7 @@ def report(model: Model, coded: CodedModel, jobs: int = 1) -> tuple[Line, ...]:
         settings = recipe.settings_for(tensor.name)
         return _line(tensor, use_of(tensor, settings, uses), found[tensor.name], settings)
 
-    return tuple(in_order(line, model.tensors, jobs))
+    return tuple(in_order(line, prepared(model, recipe).tensors, jobs))
 
 
 def _line(tensor: Tensor, use: Use | None, coded: CodedTensor, settings: Settings) -> Line:
@@ -87,7 +89,7 @@ def _done(coded: CodedTensor) -> str:
     if isinstance(values, Fixed):
         return f"fixed point, {values.number.name.lower()}"
     if not isinstance(values, Codebook):
-        return "exact"
+        return "exact" if coded.exact else "equalized"
     if coded.exact:
         return f"exact: {values.levels.size} distinct values"
     return f"codebook of {values.levels.size}, {values.level.name.lower()} levels"

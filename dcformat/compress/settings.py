@@ -217,6 +217,7 @@ CHECKS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "zero_point": _YES,
     "levels": _one_of(LEVELS),
     "requantize": _YES,
+    "equalize": _YES,
     "min_elements": ("a whole number from 0 on", lambda v: _whole(v, 0, 1 << 40)),
 }
 CHECKS_OF_LAYERS = CHECKS | {
