@@ -87,8 +87,8 @@ def call(*command: str | Path) -> str:
 
 
 def core_sources() -> list[Path]:
-    """Return the files of the C core."""
-    return sorted(CORE.glob("*.c"))
+    """Return the files of the C core that firmware needs."""
+    return sorted(set(CORE.glob("*.c")) - set(CORE.glob("dcf_host*.c")))
 
 
 def compile_all(

@@ -1,7 +1,9 @@
 /* Start of a Cortex-M or RISC-V board without any library, and semihosting. */
 #include "board.h"
 
-enum { WRITE0 = 0x04, EXIT_EXTENDED = 0x20, APPLICATION_EXIT = 0x20026, PAINT = 0xA5 };
+enum { WRITE0 = 0x04, EXIT_EXTENDED = 0x20, APPLICATION_EXIT = 0x20026 };
+/* BELOW the stack pointer nothing is painted: what paints may stand there. */
+enum { PAINT = 0xA5, BELOW = 32 };
 
 extern uint8_t bss_start[];
 extern uint8_t bss_end[];
@@ -61,9 +63,15 @@ __attribute__((noinline, noipa)) void mark(void)
     __asm__ volatile("nop");
 }
 
-static uint8_t *stack_here(void)
+static uint8_t *stack_pointer(void)
 {
-    return (uint8_t *)__builtin_frame_address(0);
+    uint8_t *here;
+#if defined(__riscv)
+    __asm__ volatile("mv %0, sp" : "=r"(here));
+#else
+    __asm__ volatile("mov %0, sp" : "=r"(here));
+#endif
+    return here;
 }
 
 static volatile uint8_t *painted_to;
@@ -71,11 +79,10 @@ static volatile uint8_t *painted_to;
 void stack_paint(void)
 {
     volatile uint8_t *p = stack_low;
-    uint8_t *here = stack_here() - 128; /* below what this function and its callees use */
-    while (p < here) {
+    painted_to = stack_pointer() - BELOW;
+    while (p < painted_to) {
         *p++ = PAINT;
     }
-    painted_to = p;
 }
 
 uint32_t stack_used(void)
@@ -84,7 +91,7 @@ uint32_t stack_used(void)
     while (p < painted_to && *p == PAINT) {
         p++;
     }
-    return (uint32_t)(painted_to + 128 - p);
+    return (uint32_t)(painted_to + BELOW - p);
 }
 
 /* With volatile, so that no compiler makes it a call of memset. */

@@ -18,7 +18,7 @@ void say(const char *word, const uint32_t *numbers, size_t count);
 /* An empty function: instructions are counted from one call to the next. */
 void mark(void);
 
-/* Bytes of stack that were used since `stack_paint`, down from its caller. */
+/* Bytes of stack that were used since `stack_paint`, down from the end of its caller's frame. */
 void stack_paint(void);
 uint32_t stack_used(void);
 
