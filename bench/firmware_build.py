@@ -10,12 +10,13 @@ import re
 import shutil
 import subprocess
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from dcformat import firmware
+
 ROOT = Path(__file__).resolve().parents[1]
-CORE = ROOT / "dcformat" / "c"
 BOARD = ROOT / "tests" / "firmware"
 WARNINGS = ["-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Wcast-align=strict", "-Werror"]
 FLAGS = ["-std=c99", "-ffreestanding", "-ffunction-sections", "-fdata-sections", *WARNINGS]
@@ -86,9 +87,12 @@ def call(*command: str | Path) -> str:
     return done.stdout
 
 
-def core_sources() -> list[Path]:
-    """Return the files of the C core that firmware needs."""
-    return sorted(set(CORE.glob("*.c")) - set(CORE.glob("dcf_host*.c")))
+def core(folder: Path, features: Mapping[str, bool] | None = None) -> Path:
+    """Write the C core as one file, with its header beside it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in firmware.sources(features).items():
+        (folder / name).write_text(text)
+    return folder / "dcf.c"
 
 
 def compile_all(
@@ -100,7 +104,7 @@ def compile_all(
     made = []
     for source in sources:
         out = folder / f"{source.stem}.o"
-        includes = [f"-I{CORE}", f"-I{BOARD}", f"-I{folder}"]
+        includes = [f"-I{BOARD}", f"-I{folder}"]
         call(gcc, *target.flags, *FLAGS, "-fstack-usage", *flags, *includes,
              "-c", source, "-o", out)  # fmt: skip
         made.append(out)
@@ -172,7 +176,7 @@ def program(
     libraries: Sequence[str] = (),
 ) -> Path:
     """Build the core and a test program with `data` inside, and foreign sources as they are."""
-    sources = [*core_sources(), BOARD / "board.c", BOARD / main]
+    sources = [core(folder), BOARD / "board.c", BOARD / main]
     objects = compile_all(target, sources, folder, flags)
     objects += compile_all(target, foreign, folder / "foreign", [*flags, "-w"])
     objects.append(blob_object(target, data, folder))

@@ -1,4 +1,4 @@
-"""What the C core takes on small machines: `python bench/firmware_sizes.py [--markdown | --json]`.
+"""What the C core takes on small machines: `python bench/firmware_sizes.py [--json | --markdown]`.
 
 Each configuration is compiled with -Os and linked with nothing but libgcc and the functions that
 a firmware would call; what they do not need, the linker leaves out. `text` and `rodata` are flash,
@@ -16,26 +16,28 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from firmware_build import TARGETS, MissingToolError, Target, call, compile_all, core_sources, link
+from firmware_build import TARGETS, MissingToolError, Target, call, compile_all, core, link
 from firmware_stack import read_listing, worst
-from show import Cell, Table, json_of, text_of
+from show import Cell, Table, json_of, markdown_of, text_of
 
 MACHINES = ("M0+", "M4", "RV32")
-SWITCHES = ("GAP", "RUN", "HUFFMAN", "FIXED", "AFFINE", "CODEBOOK")
 
 
 @dataclass(frozen=True)
 class Configuration:
-    """Rooms that are built in, functions that are called, and C expressions of the RAM they ask."""
+    """Features that are left out, functions that are called, and C expressions of RAM."""
 
     name: str
-    rooms: Sequence[str]
+    without: Sequence[str]
     entries: Sequence[str]
-    ram: Sequence[str]
+    context: Sequence[str]
+    tables: str
+    least: str
 
-    def flags(self) -> list[str]:
-        """Return the switches for the compiler."""
-        return [f"-DDCF_WITH_{room}=0" for room in SWITCHES if room not in self.rooms]
+    def features(self) -> dict[str, bool]:
+        """Return the switches of the C core that differ from its defaults."""
+        wanted = {"FLOAT": True} if "dcf_floats" in self.entries else {}
+        return {**dict.fromkeys(self.without, False), **wanted}
 
 
 @dataclass(frozen=True)
@@ -45,36 +47,53 @@ class Sizes:
     text: int
     rodata: int
     libgcc: int
-    ram: int
+    context: int
+    tables: int
+    least: int
     stack: int
     chain: Sequence[str]
 
 
-OPENED = ("dcf_prepare", "dcf_decode", "dcf_cursor_init", "dcf_cursor_next")
-EVERYTHING = ("dcf_open", "dcf_tensor_at", *OPENED, "dcf_rows", "dcf_check", "dcf_find")
-CONTEXT = ("sizeof(dcf_tensor)", "sizeof(dcf_cursor)")
+OPENED = ("dcf_prepare", "dcf_decode")
+DECODING = (
+    "dcf_open", "dcf_tensor_at", *OPENED, "dcf_rows", "dcf_cursor_init", "dcf_cursor_next",
+    "dcf_check",
+)  # fmt: skip
+LOOKING = ("dcf_info_of", "dcf_find", "dcf_name", "dcf_layer_at")
+ALL = ("sizeof(dcf_model)", "sizeof(dcf_tensor)", "sizeof(dcf_cursor)")
+BYTES_ONLY = ("RUN", "PACKED", "FIXED", "WIDE_NUMBERS", "BLOCKS")
+
+
+def _tables(count: int, symbols: int) -> tuple[str, str]:
+    """Return RAM of Huffman codes: with small lookup tables, and without."""
+    return tuple(f"DCF_WORKSPACE_{kind}({count}, {symbols})" for kind in ("BYTES", "LEAST"))
+
+
 CONFIGURATIONS = (
+    Configuration("all rooms", (), DECODING, ALL, *_tables(2, 256)),
+    Configuration("and names, layers, info", (), (*DECODING, *LOOKING), ALL, *_tables(2, 256)),
+    Configuration("all rooms, float32", (), (*DECODING, "dcf_floats"), ALL, *_tables(2, 256)),
     Configuration(
-        "all rooms, all functions", SWITCHES, EVERYTHING,
-        ("sizeof(dcf_model)", *CONTEXT, "DCF_WORKSPACE_BYTES(2, 256)"),
+        "gap codebook huffman", (*BYTES_ONLY, "AFFINE"), OPENED, ALL[:2], *_tables(2, 64)
     ),
     Configuration(
-        "gap, codebook, huffman: an opened tensor", ("GAP", "CODEBOOK", "HUFFMAN"), OPENED,
-        (*CONTEXT, "DCF_WORKSPACE_BYTES(2, 64)"),
-    ),
-    Configuration(
-        "dense, affine, huffman: an opened tensor", ("AFFINE", "HUFFMAN"), OPENED,
-        (*CONTEXT, "DCF_WORKSPACE_BYTES(1, 256)"),
+        "dense affine huffman", (*BYTES_ONLY, "GAP", "CODEBOOK"), OPENED, ALL[:2],
+        *_tables(1, 256),
     ),
 )  # fmt: skip
-#: What the first configuration may take at most, and where.
-LIMITS = (("text + rodata", "M0+", 4096), ("RAM", "M0+", 1000), ("stack", "M0+", 160))
+#: What is asked of a Cortex-M0+: configuration, column, bytes at most.
+LIMITS = (
+    ("all rooms", "flash", 4096),
+    ("all rooms", "RAM", 1000),
+    ("gap codebook huffman", "flash", 800),
+    ("gap codebook huffman", "RAM", 512),
+    ("all rooms", "stack", 160),
+)
 
 
 def measure(target: Target, configuration: Configuration, folder: Path) -> Sizes:
     """Build a configuration and read its sizes off the linked program."""
-    flags = ["-Os", *configuration.flags()]
-    objects = compile_all(target, core_sources(), folder, flags)
+    objects = compile_all(target, [core(folder, configuration.features())], folder, ["-Os"])
     wanted = [f"-Wl,-u,{entry}" for entry in configuration.entries]
     table = folder / "program.map"
     entry = f"-Wl,-e,{configuration.entries[0]}"
@@ -82,10 +101,13 @@ def measure(target: Target, configuration: Configuration, folder: Path) -> Sizes
     sections = _sections(target, elf)
     functions = read_listing(call(target.tool("objdump"), "-d", elf))
     stack, chain = worst(functions, configuration.entries)
+    ram = [
+        _bytes_of(target, size, folder)
+        for size in (" + ".join(configuration.context), configuration.tables, configuration.least)
+    ]
     return Sizes(
-        sections.get(".text", 0), sections.get(".rodata", 0), _libgcc(table),
-        _ram(target, configuration, folder), stack, chain,
-    )  # fmt: skip
+        sections.get(".text", 0), sections.get(".rodata", 0), _libgcc(table), *ram, stack, chain
+    )
 
 
 def _sections(target: Target, elf: Path) -> dict[str, int]:
@@ -106,30 +128,46 @@ def _libgcc(table: Path) -> int:
     return sum(int(size, 16) for size in part.findall(placed))
 
 
-def _ram(target: Target, configuration: Configuration, folder: Path) -> int:
-    """Let the compiler say how large the expressions are: as the sizes of arrays."""
-    source, out = folder / "ram.c", folder / "ram.o"
-    arrays = [f"char array{i}[{size}];" for i, size in enumerate(configuration.ram)]
-    source.write_text('#include "dcf.h"\n' + "\n".join(arrays) + "\n")
-    (out,) = compile_all(target, [source], folder, configuration.flags())
-    listed = call(target.tool("nm"), "-S", out).splitlines()
-    return sum(int(line.split()[1], 16) for line in listed if " array" in line)
+def _bytes_of(target: Target, expression: str, folder: Path) -> int:
+    """Let the compiler say what an expression is: as the size of an array."""
+    source = folder / "ram.c"
+    source.write_text(f'#include "dcf.h"\nchar array[{expression}];\n')
+    (out,) = compile_all(target, [source], folder, [])
+    (line,) = call(target.tool("nm"), "-S", out).splitlines()
+    return int(line.split()[1], 16)
 
 
-def table(folder: Path) -> Table:
-    """Measure every configuration on every machine."""
+COLUMNS = (
+    "configuration", "machine", "flash", "of it rodata", "of it libgcc", "RAM", "of it tables",
+    "least RAM", "stack",
+)  # fmt: skip
+
+
+def tables(folder: Path) -> list[Table]:
+    """Measure every configuration on every machine; also say which calls take the most stack."""
     rows: list[list[Cell]] = []
+    chains: list[list[Cell]] = []
     for configuration in CONFIGURATIONS:
         for name in MACHINES:
             place = folder / re.sub(r"\W+", "_", f"{configuration.name}-{name}")
-            sizes = measure(TARGETS[name], configuration, place)
-            flash = sizes.text + sizes.rodata
-            rows.append(
-                [configuration.name, name, sizes.text, sizes.rodata, flash, sizes.libgcc,
-                 sizes.ram, sizes.stack, " > ".join(sizes.chain)]
-            )  # fmt: skip
-    columns = ["configuration", "machine", "text", "rodata", "flash", "libgcc", "RAM", "stack"]
-    return Table("firmware sizes in bytes", "", [*columns, "deepest call"], rows)
+            one = measure(TARGETS[name], configuration, place)
+            flash = one.text + one.rodata
+            ram = [one.context + one.tables, one.tables, one.context + one.least]
+            rows.append([configuration.name, name, flash, one.rodata, one.libgcc, *ram, one.stack])
+            chains.append([configuration.name, name, " > ".join(one.chain)])
+    sizes = Table("firmware sizes in bytes", "", COLUMNS, rows)
+    return [sizes, limits_of(sizes), Table("deepest calls", "", [*COLUMNS[:2], "calls"], chains)]
+
+
+def limits_of(sizes: Table) -> Table:
+    """Compare what was measured on a Cortex-M0+ with what is asked for."""
+    found: list[list[Cell]] = []
+    for configuration, column, most in LIMITS:
+        (row,) = (row for row in sizes.rows if list(row[:2]) == [configuration, "M0+"])
+        size = int(row[COLUMNS.index(column)])
+        said = "met" if size <= most else f"{size - most} above"
+        found.append([configuration, column, size, most, said])
+    return Table("on Cortex-M0+", "", ["configuration", "of", "bytes", "at most", ""], found)
 
 
 def main() -> None:
@@ -137,13 +175,15 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--json", action="store_true", help="for programs")
+    parser.add_argument("--markdown", action="store_true", help="for docs/firmware-sizes.md")
     wishes = parser.parse_args()
     try:
         with tempfile.TemporaryDirectory() as folder:
-            measured = table(Path(folder))
+            measured = tables(Path(folder))
     except MissingToolError as missing:
         raise SystemExit(f"not measured: {missing}") from None
-    print(json_of([measured]) if wishes.json else text_of(measured))
+    form = markdown_of if wishes.markdown else text_of
+    print(json_of(measured) if wishes.json else "\n\n".join(map(form, measured)))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Instructions a weight on a Cortex-M4: `python bench/firmware_speed.py [--json]`.
+"""Instructions a weight on a Cortex-M4: `python bench/firmware_speed.py [--json | --markdown]`.
 
 8,192 weights of a layer of resnet32, pruned, shared and coded as in bench/regimes.py, are decoded
 by a program that runs under QEMU, where instructions are counted one by one; they are not cycles.
@@ -21,7 +21,7 @@ from decoding import file_of
 from firmware_build import TARGETS, Counts, MissingToolError, count, program
 from firmware_peers import U8, peer_rows
 from regimes import coded
-from show import Cell, Table, json_of, text_of
+from show import Cell, Table, json_of, markdown_of, text_of
 from weights import NETWORKS, OHWI, Layer, data_folder
 
 from dcformat.coded import Codebook, CodedTensor
@@ -160,6 +160,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--json", action="store_true", help="for programs")
+    parser.add_argument("--markdown", action="store_true", help="for docs/firmware-sizes.md")
     parser.add_argument("--alone", action="store_true", help="without the peers")
     wishes = parser.parse_args()
     try:
@@ -167,7 +168,8 @@ def main() -> None:
             measured = tables(Path(folder), not wishes.alone)
     except MissingToolError as missing:
         raise SystemExit(f"not measured: {missing}") from None
-    print(json_of(measured) if wishes.json else "\n\n".join(map(text_of, measured)))
+    form = markdown_of if wishes.markdown else text_of
+    print(json_of(measured) if wishes.json else "\n\n".join(map(form, measured)))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 # addresses, code bytes (in one group or more), mnemonic, operands
 LINE = re.compile(r"^\s*[0-9a-f]+:\t[0-9a-f ]+\t(\S+)(?:\t([^;@]*))?")
-HEAD = re.compile(r"^[0-9a-f]+ <(.+)>:$")
+HEAD = re.compile(r"^[0-9a-f]+ <([^.].*)>:$")  # not a label inside a function
 TARGET = re.compile(r"<([^>+]+)>\s*$")
 CALLS = {"bl", "blx", "jal", "jalr", "call"}
 ARM_JUMPS = re.compile(r"^b(\.n|\.w)?$")
@@ -68,7 +68,7 @@ def taken(word: str, operands: str) -> int | None:
         return int(pushed[1])
     if not re.match(r"sp\b", operands) or word not in MOVES:
         return 0
-    constant = re.search(r",\s*#?(-?\d+)$", operands)
+    constant = re.search(r",\s*#?(-?\d+)$", operands.partition(" # ")[0])
     if constant is None:
         return None
     step = int(constant[1])

@@ -43,3 +43,10 @@ def _text(cell: Cell, table: Table) -> str:
 def json_of(tables: Sequence[Table]) -> str:
     """Return tables for a program: columns and rows as they are, floats in full."""
     return json.dumps([asdict(table) for table in tables], indent=1)
+
+
+def markdown_of(table: Table) -> str:
+    """Return a table for a page."""
+    lines = [list(table.columns), ["---"] * len(table.columns)]
+    lines += [[_text(cell, table) for cell in row] for row in table.rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -22,7 +22,7 @@ static int decode(uint32_t index, uint32_t *crc)
         status = dcf_cursor_init(&cursor, &tensor, 0);
     }
     while (status == DCF_OK && got != 0) {
-        status = dcf_cursor_next(&cursor, chunk, sizeof chunk / 16, &got);
+        status = dcf_cursor_next(&cursor, chunk, CHUNK / tensor.width, &got);
         *crc = dcf_crc(*crc, chunk, got * tensor.width);
     }
     return status;
@@ -44,7 +44,7 @@ int run(void)
     uint32_t said[2];
     int status;
     stack_paint();
-    status = dcf_open(&model, blob, (size_t)(blob_end - blob));
+    status = dcf_open(&model, blob, (dcf_size)(blob_end - blob));
     if (status == DCF_OK) {
         tensors();
         status = dcf_check(&model, workspace, sizeof workspace, &failing);

@@ -8,7 +8,7 @@ static uint8_t file[BYTES];
 static uint8_t workspace[WORKSPACE];
 static dcf_model model;
 
-static int check(size_t size)
+static int check(dcf_size size)
 {
     uint32_t failing;
     const int status = dcf_open(&model, file, size);
@@ -17,9 +17,9 @@ static int check(size_t size)
 
 int run(void)
 {
-    const size_t size = (size_t)(blob_end - blob);
+    const dcf_size size = (dcf_size)(blob_end - blob);
     uint32_t said[2];
-    size_t i;
+    dcf_size i;
     if (size > BYTES) {
         return 1;
     }

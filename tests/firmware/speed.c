@@ -14,28 +14,27 @@ static dcf_cursor cursor;
 
 static int by_cursor(void)
 {
-    const dcf_size row = tensor.columns;
     dcf_size got = 1;
-    size_t at = 0;
+    dcf_size at = 0;
     int status = dcf_cursor_init(&cursor, &tensor, 0);
     while (status == DCF_OK && got != 0) {
-        status = dcf_cursor_next(&cursor, again + at, row, &got);
+        status = dcf_cursor_next(&cursor, again + at, tensor.columns, &got);
         at += got * tensor.width;
     }
     return status;
 }
 
 /* A row, whichever: the block is entered anew. */
-static int by_row(size_t row, uint8_t *out)
+static int by_row(dcf_size row, uint8_t *out)
 {
     dcf_size got;
     const int status = dcf_cursor_init(&cursor, &tensor, row);
     return status ? status : dcf_cursor_next(&cursor, out, tensor.columns, &got);
 }
 
-static int measured(size_t bytes)
+static int measured(dcf_size bytes)
 {
-    size_t i;
+    dcf_size i;
     int status = 0;
     mark();
     status |= dcf_prepare(&tensor, workspace, sizeof workspace);
@@ -60,7 +59,7 @@ static int measured(size_t bytes)
 
 int run(void)
 {
-    if (dcf_open(&model, blob, (size_t)(blob_end - blob)) != DCF_OK ||
+    if (dcf_open(&model, blob, (dcf_size)(blob_end - blob)) != DCF_OK ||
         dcf_tensor_at(&model, 0, &tensor) != DCF_OK ||
         tensor.elements * tensor.width > sizeof numbers) {
         return 1;

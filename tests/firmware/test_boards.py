@@ -8,25 +8,18 @@ from __future__ import annotations
 
 import re
 import shutil
-import sys
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ROOT
+from benches import build, stack, tools
 
 import dcformat
 from dcformat import decode
 from dcformat.coded import CodedModel, CodedTensor, Raw
 from dcformat.encode import Settings, encode_model
 from dcformat.ids import DType
-
-sys.path.insert(0, str(ROOT / "bench"))
-import firmware_build as build
-import firmware_stack
 
 BOARDS = ["M0", "M3", "M4", "M7", "M33", "RV32"]
 OPTIMIZED = ["-Os", "-O3"]
@@ -41,15 +34,6 @@ LIBGCC = {
     "__aeabi_lmul",
 }
 LIBGCC |= {"__ashldi3", "__lshrdi3", "__muldi3"}
-
-
-@contextmanager
-def tools() -> Iterator[None]:
-    """Skip the test where a tool is missing, and say which."""
-    try:
-        yield
-    except build.MissingToolError as missing:
-        pytest.skip(str(missing))
 
 
 def expected(data: bytes) -> list[list[str]]:
@@ -76,7 +60,7 @@ def most_stack(name: str, folder: Path) -> int:
     """Return the bound of the stack that decode.c takes, read from its machine code."""
     objdump = build.TARGETS[name].tool("objdump")
     listing = build.call(objdump, "-d", folder / name / "program.elf")
-    return firmware_stack.worst(firmware_stack.read_listing(listing), ["run"])[0]
+    return stack.worst(stack.read_listing(listing), ["run"])[0]
 
 
 def file_of(folder: Path, source: Path, **settings: object) -> bytes:
@@ -86,8 +70,11 @@ def file_of(folder: Path, source: Path, **settings: object) -> bytes:
     return (folder / "model.dcf").read_bytes()
 
 
-@pytest.mark.parametrize("name", BOARDS)
-@pytest.mark.parametrize("preset", ["int8", "deep"])
+EXAMPLES = [pytest.param(name, "deep") for name in BOARDS]
+EXAMPLES += [pytest.param(name, "int8", marks=pytest.mark.slow) for name in BOARDS]
+
+
+@pytest.mark.parametrize(("name", "preset"), EXAMPLES)
 def test_a_board_decodes_every_tensor_of_the_example(
     name: str, preset: str, digits: Path, tmp_path: Path
 ) -> None:
@@ -104,23 +91,27 @@ def test_optimization_changes_nothing(flags: tuple[str, ...], digits: Path, tmp_
         decoded("M4", data, tmp_path, flags)
 
 
+MODELS: dict[str, dict[str, object]] = {
+    "micro_kws_m_fp32": {"preset": "int8"},
+    "mnist_mlp_bn_pytorch": {"preset": "deep", "prune": 0.8},
+    "yunet_n_320": {"preset": "int8"},
+}
+QUICK = {("micro_kws_m_fp32", "M0"), ("mnist_mlp_bn_pytorch", "M4"), ("yunet_n_320", "RV32")}
+REAL = [
+    pytest.param(model, name, marks=[] if (model, name) in QUICK else pytest.mark.slow)
+    for model in MODELS
+    for name in BOARDS
+]
+
+
 @pytest.mark.realdata
-@pytest.mark.parametrize(
-    ("model", "settings"),
-    [
-        ("micro_kws_m_fp32", {"preset": "int8"}),
-        ("mnist_mlp_bn_pytorch", {"preset": "deep", "prune": 0.8}),
-        ("yunet_n_320", {"preset": "int8"}),
-    ],
-    ids=lambda value: value if isinstance(value, str) else "",
-)
-def test_boards_decode_real_models(
-    model: str, settings: dict[str, object], data_dir: Path, tmp_path: Path
+@pytest.mark.parametrize(("model", "name"), REAL)
+def test_a_board_decodes_a_real_model(
+    model: str, name: str, data_dir: Path, tmp_path: Path
 ) -> None:
-    data = file_of(tmp_path, data_dir / "onnx" / f"{model}.onnx", **settings)
+    data = file_of(tmp_path, data_dir / "onnx" / f"{model}.onnx", **MODELS[model])
     with tools():
-        for name in BOARDS:
-            decoded(name, data, tmp_path)
+        decoded(name, data, tmp_path)
 
 
 def small_file() -> bytes:
@@ -163,7 +154,7 @@ def test_the_core_asks_for_no_library_but_libgcc(name: str, tmp_path: Path) -> N
     with tools():
         for flag in OPTIMIZED:
             place = tmp_path / flag
-            objects = build.compile_all(target, build.core_sources(), place, [flag])
+            objects = build.compile_all(target, [build.core(place)], place, [flag])
             assert asked(target.tool("nm"), objects) <= (set() if name == "M4" else LIBGCC)
 
 
@@ -173,9 +164,8 @@ def test_on_x86_it_asks_for_nothing_at_all(bits: str, tmp_path: Path) -> None:
     if gcc is None or nm is None:
         pytest.skip("no gcc or no nm on this machine")
     flags = ["-std=c99", "-ffreestanding", "-fno-stack-protector", "-fno-pic", bits]
+    source = build.core(tmp_path)
     for flag in OPTIMIZED:
-        objects = []
-        for source in build.core_sources():
-            objects.append(tmp_path / f"{source.stem}{flag}.o")
-            build.call(gcc, *flags, flag, "-c", source, "-o", objects[-1])
-        assert asked(nm, objects) == set()
+        out = tmp_path / f"core{flag}.o"
+        build.call(gcc, *flags, flag, "-c", source, "-o", out)
+        assert asked(nm, [out]) == set()
