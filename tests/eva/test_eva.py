@@ -1,0 +1,131 @@
+"""Frama-C's Eva proves that the C core stays inside its buffers, on all inputs of a bounded size.
+
+Eva follows every path with sets of values in place of values. It reports each operation that it
+cannot show to be defined; here there must be none. The texts that are put into the code for it change
+nothing that the code does: an assertion with two sides makes Eva follow both, and a workspace's
+odd address, of which it knows nothing, is one of both by turns.
+
+Bounded are: tensors of four numbers in each room, with any bytes as blocks; headers of files
+up to 88 bytes, with any section table.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import ROOT
+
+from dcformat import firmware
+from dcformat.coded import CodedTensor, Raw
+from dcformat.container import parse_container
+from dcformat.encodings.layout_gap import Gap
+from dcformat.encodings.layout_run import Run
+from dcformat.forms import Form, huffman_form, packed_form
+from dcformat.ids import DType, Layout, Section
+from dcformat.stored import store
+
+sys.path.insert(0, str(ROOT / "bench"))
+from decoding import file_of
+
+HERE = Path(__file__).resolve().parent
+FRAMA_C = shutil.which("frama-c")
+LOOKUPS = (
+    ("        uint32_t item = table[bits >> shift];", "bits"),
+    ("    item = r->table[r->bits >> (32U - t->fast_bits)];", "r->bits"),
+)
+NUMBERS = np.array([[0, 1], [0, 2]], np.int8)
+FLAGS = ["-eva", "-eva-precision", "1", "-eva-slevel", "10000", "-eva-split-return", "full"]
+FLAGS += ["-machdep", "x86_32", "-eva-msg-key=-final-states,-initial-state"]
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(FRAMA_C is None, reason="no frama-c on this machine"),
+]
+
+
+def once(text: str, old: str, new: str) -> str:
+    """Replace what occurs once."""
+    assert text.count(old) == 1, old
+    return text.replace(old, new)
+
+
+def core(folder: Path) -> Path:
+    """Write the core as Eva is to see it."""
+    texts = firmware.sources()
+    code = once(texts["dcf.c"], "((uintptr_t)workspace & 1U)", "ODD")
+    code = once(code, "\nuint32_t dcf_crc(uint32_t crc,", "\nuint32_t dcf_crc_itself(uint32_t crc,")
+    for line, bits in LOOKUPS:
+        sides = f"/*@ assert {bits} < 0x80000000 || 0x80000000 <= {bits}; */"
+        code = once(code, line, f"{sides}\n{line}")
+    (folder / "dcf.h").write_text(texts["dcf.h"])
+    (folder / "dcf.c").write_text(code)
+    return folder / "dcf.c"
+
+
+def alarms(folder: Path, entry: str, *defines: str) -> str:
+    """Return what Eva cannot prove, and where; nothing where all is well."""
+    includes = " ".join([f"-I{folder}", *(f"-D{define}" for define in defines)])
+    command = [str(FRAMA_C), *FLAGS, f"-cpp-extra-args={includes}", str(core(folder))]
+    run = subprocess.run([*command, str(HERE / entry)], capture_output=True, text=True, check=False)
+    assert "ANALYSIS SUMMARY" in run.stdout, run.stdout[-4000:] + run.stderr[-2000:]
+    assert not re.search(r"\[eva\] .*(degenerat|abort)", run.stdout)
+    found = re.findall(r"\[eva:alarm\] .*?(?=\n\[|\Z)", run.stdout, re.DOTALL)
+    said = re.search(r"(\d+) alarms? generated", run.stdout)
+    assert said is not None
+    assert (int(said[1]) == 0) == (found == [])
+    return "\n".join(found)
+
+
+def forms() -> dict[str, Form]:
+    """Return the same four numbers in every layout and coder for mcu."""
+    stored = store(CodedTensor("w", DType.INT8, NUMBERS, Raw()), kernel_order=False)
+    rows = len(NUMBERS)
+    gap, run = Gap(2, 0), Run(0)
+    return {
+        "dense packed": packed_form(stored, Layout.DENSE, None, rows),
+        "gap packed": packed_form(stored, Layout.GAP, gap, rows),
+        "dense huffman": huffman_form(stored, Layout.DENSE, None, rows, tables=None),
+        "gap huffman": huffman_form(stored, Layout.GAP, gap, rows, tables=None),
+        "run huffman": huffman_form(stored, Layout.RUN, run, rows, tables=None),
+    }
+
+
+def write_tensor(folder: Path, data: bytes) -> None:
+    """Write tensor.h."""
+    payload = parse_container(data).entries[Section.PAYLOAD]
+    size, at = payload.stored_size, payload.offset
+    (folder / "tensor.h").write_text(
+        f"enum {{ FILE_BYTES = {len(data)}, BLOCKS_AT = {at}, BLOCKS_BYTES = {size},\n"
+        f"       NUMBERS = {NUMBERS.size}, ROWS = {len(NUMBERS)} }};\n"
+        f"static uint8_t file[FILE_BYTES] = {{{', '.join(map(str, data))}}};\n"
+    )
+
+
+@pytest.mark.parametrize("odd", [0, 1])
+@pytest.mark.parametrize("name", forms())
+def test_any_blocks_are_decoded_without_an_alarm(name: str, odd: int, tmp_path: Path) -> None:
+    write_tensor(tmp_path, file_of(forms()[name]))
+    assert alarms(tmp_path, "room.c", f"ODD={odd}") == ""
+
+
+@pytest.mark.parametrize("size", [8, 47, 48, 56, 87, 88])
+@pytest.mark.parametrize("sections", [0, 1, 2])
+def test_any_header_and_section_table_are_read_without_an_alarm(
+    size: int, sections: int, tmp_path: Path
+) -> None:
+    assert alarms(tmp_path, "open.c", "ODD=0", f"SIZE={size}", f"SECTIONS={sections}") == ""
+
+
+def test_an_alarm_is_seen(tmp_path: Path) -> None:
+    """With a number too little room, and with a size that is larger than the file."""
+    write_tensor(tmp_path, file_of(forms()["dense packed"]))
+    header = tmp_path / "tensor.h"
+    header.write_text(header.read_text().replace("NUMBERS = 4", "NUMBERS = 3"))
+    assert alarms(tmp_path, "room.c", "ODD=0") == ""  # SPACE
+    assert "out of bounds" in alarms(tmp_path, "open.c", "ODD=0", "SIZE=120", "SECTIONS=1")
