@@ -1,7 +1,7 @@
 """Frama-C's Eva proves that the C core stays inside its buffers, on all inputs of a bounded size.
 
 Eva follows every path with sets of values in place of values. It reports each operation that it
-cannot show to be defined; here there must be none. The texts that are put into the code for it change
+cannot show to be defined; here there must be none. The texts put into the code for it change
 nothing that the code does: an assertion with two sides makes Eva follow both, and a workspace's
 odd address, of which it knows nothing, is one of both by turns.
 
@@ -35,10 +35,7 @@ from decoding import file_of
 
 HERE = Path(__file__).resolve().parent
 FRAMA_C = shutil.which("frama-c")
-LOOKUPS = (
-    ("        uint32_t item = table[bits >> shift];", "bits"),
-    ("    item = r->table[r->bits >> (32U - t->fast_bits)];", "r->bits"),
-)
+LOOKUP = re.compile(r"^ *(?:uint32_t )?item = \S*table\[(\S+) >> \S+\];$", re.MULTILINE)
 NUMBERS = np.array([[0, 1], [0, 2]], np.int8)
 FLAGS = ["-eva", "-eva-precision", "1", "-eva-slevel", "10000", "-eva-split-return", "full"]
 FLAGS += ["-machdep", "x86_32", "-eva-msg-key=-final-states,-initial-state"]
@@ -55,14 +52,19 @@ def once(text: str, old: str, new: str) -> str:
     return text.replace(old, new)
 
 
+def two_sides(lookup: re.Match[str]) -> str:
+    """Return a lookup by the first of some bits, before which Eva takes it for 0 and for 1."""
+    bits = lookup[1]
+    return f"/*@ assert {bits} < 0x80000000 || 0x80000000 <= {bits}; */\n{lookup[0]}"
+
+
 def core(folder: Path) -> Path:
     """Write the core as Eva is to see it."""
     texts = firmware.sources()
     code = once(texts["dcf.c"], "((uintptr_t)workspace & 1U)", "ODD")
     code = once(code, "\nuint32_t dcf_crc(uint32_t crc,", "\nuint32_t dcf_crc_itself(uint32_t crc,")
-    for line, bits in LOOKUPS:
-        sides = f"/*@ assert {bits} < 0x80000000 || 0x80000000 <= {bits}; */"
-        code = once(code, line, f"{sides}\n{line}")
+    code, lookups = LOOKUP.subn(two_sides, code)
+    assert lookups == 2
     (folder / "dcf.h").write_text(texts["dcf.h"])
     (folder / "dcf.c").write_text(code)
     return folder / "dcf.c"
