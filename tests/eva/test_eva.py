@@ -36,6 +36,8 @@ from decoding import file_of
 HERE = Path(__file__).resolve().parent
 FRAMA_C = shutil.which("frama-c")
 LOOKUP = re.compile(r"^ *(?:uint32_t )?item = \S*table\[(\S+) >> \S+\];$", re.MULTILINE)
+RUN = "        c->run = symbol;"
+RUN_SIDES = "/*@ assert symbol == 0 || symbol == 1 || symbol == 2 || symbol > 2; */"
 NUMBERS = np.array([[0, 1], [0, 2]], np.int8)
 FLAGS = ["-eva", "-eva-precision", "1", "-eva-slevel", "10000", "-eva-split-return", "full"]
 FLAGS += ["-machdep", "x86_32", "-eva-msg-key=-final-states,-initial-state"]
@@ -65,6 +67,7 @@ def core(folder: Path) -> Path:
     code = once(code, "\nuint32_t dcf_crc(uint32_t crc,", "\nuint32_t dcf_crc_itself(uint32_t crc,")
     code, lookups = LOOKUP.subn(two_sides, code)
     assert lookups == 2
+    code = once(code, RUN, f"{RUN_SIDES}\n{RUN}")
     (folder / "dcf.h").write_text(texts["dcf.h"])
     (folder / "dcf.c").write_text(code)
     return folder / "dcf.c"
