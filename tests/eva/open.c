@@ -3,10 +3,12 @@
 
 #include "__fc_builtin.h"
 
-enum { BYTES = 88 };
+#ifndef BYTES
+#define BYTES 88
+#endif
 
 static const uint8_t MAGIC[16] = {0x89, 0x44, 0x43, 0x46, 0x0d, 0x0a, 0x1a, 0x0a,
-                                  0,    0,    1,    0,    0x30, 0,    SECTIONS, 0};
+                                  0,    0,    1,    0,    0x30, 0,    0,    0};
 static uint8_t file[BYTES];
 static dcf_model model;
 
