@@ -18,6 +18,7 @@ from dcformat import firmware
 
 ROOT = Path(__file__).resolve().parents[1]
 BOARD = ROOT / "tests" / "firmware"
+PAGE = ROOT / "docs" / "firmware-sizes.md"
 WARNINGS = ["-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Wcast-align=strict", "-Werror"]
 FLAGS = ["-std=c99", "-ffreestanding", "-ffunction-sections", "-fdata-sections", *WARNINGS]
 SECONDS = 120  #: until a program on an emulated machine is taken for one that hangs

@@ -1,4 +1,4 @@
-"""What the C core takes on small machines: `python bench/firmware_sizes.py [--json | --markdown]`.
+"""What the C core takes on small machines: `python bench/firmware_sizes.py [--json | --write]`.
 
 Each configuration is compiled with -Os and linked with nothing but libgcc and the functions that
 a firmware would call; what they do not need, the linker leaves out. `text` and `rodata` are flash,
@@ -16,11 +16,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from firmware_build import TARGETS, MissingToolError, Target, call, compile_all, core, link
+from firmware_build import PAGE, TARGETS, MissingToolError, Target, call, compile_all, core, link
 from firmware_stack import read_listing, worst
-from show import Cell, Table, json_of, markdown_of, text_of
+from show import Cell, Table, json_of, put_into, text_of
 
 MACHINES = ("M0+", "M4", "RV32")
+#: Functions that are there with a switch only.
+WANTING = {"dcf_floats": "FLOAT", "dcf_open_read": "READ_CALLBACK"}
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ class Configuration:
 
     def features(self) -> dict[str, bool]:
         """Return the switches of the C core that differ from its defaults."""
-        wanted = {"FLOAT": True} if "dcf_floats" in self.entries else {}
+        wanted = {name: True for entry, name in WANTING.items() if entry in self.entries}
         return {**dict.fromkeys(self.without, False), **wanted}
 
 
@@ -66,7 +68,8 @@ BYTES_ONLY = ("RUN", "PACKED", "FIXED", "SYMBOLS", "BLOCKS")
 
 def _tables(count: int, symbols: int) -> tuple[str, str]:
     """Return RAM of Huffman codes: with small lookup tables, and without."""
-    return tuple(f"DCF_WORKSPACE_{kind}({count}, {symbols})" for kind in ("BYTES", "LEAST"))
+    needs = f"({count}, {symbols})"
+    return f"DCF_WORKSPACE_BYTES{needs}", f"DCF_WORKSPACE_LEAST{needs}"
 
 
 CONFIGURATIONS = (
@@ -74,7 +77,14 @@ CONFIGURATIONS = (
     Configuration("and names, layers, info", (), (*DECODING, *LOOKING), ALL, *_tables(2, 256)),
     Configuration("all rooms, float32", (), (*DECODING, "dcf_floats"), ALL, *_tables(2, 256)),
     Configuration(
+        "all rooms, read callback", (), ("dcf_open_read", *DECODING[1:]),
+        (*ALL, "sizeof(dcf_source)", "48U"), *_tables(2, 256),
+    ),
+    Configuration(
         "gap codebook huffman", (*BYTES_ONLY, "AFFINE"), OPENED, ALL[:2], *_tables(2, 64)
+    ),
+    Configuration(
+        "of it dcf_decode", (*BYTES_ONLY, "AFFINE"), OPENED[1:], ALL[:2], *_tables(2, 64)
     ),
     Configuration(
         "dense affine huffman", (*BYTES_ONLY, "GAP", "CODEBOOK"), OPENED, ALL[:2],
@@ -85,7 +95,7 @@ CONFIGURATIONS = (
 LIMITS = (
     ("all rooms", "flash", 4096),
     ("all rooms", "RAM", 1000),
-    ("gap codebook huffman", "flash", 800),
+    ("of it dcf_decode", "flash", 800),
     ("gap codebook huffman", "RAM", 512),
     ("all rooms", "stack", 160),
 )
@@ -100,14 +110,14 @@ def measure(target: Target, configuration: Configuration, folder: Path) -> Sizes
     elf = link(target, objects, folder / "program.elf", [entry, *wanted, f"-Wl,-Map,{table}"])
     sections = _sections(target, elf)
     functions = read_listing(call(target.tool("objdump"), "-d", elf))
-    stack, chain = worst(functions, configuration.entries)
-    ram = [
-        _bytes_of(target, size, folder)
+    by_pointer = "dcf_open_read" in configuration.entries  # the caller's function reads the file
+    stack, chain = worst(functions, configuration.entries, by_pointer)
+    context, tables, least = (
+        bytes_of(target, size, folder)
         for size in (" + ".join(configuration.context), configuration.tables, configuration.least)
-    ]
-    return Sizes(
-        sections.get(".text", 0), sections.get(".rodata", 0), _libgcc(table), *ram, stack, chain
     )
+    text, rodata = sections.get(".text", 0), sections.get(".rodata", 0)
+    return Sizes(text, rodata, _libgcc(table), context, tables, least, stack, chain)
 
 
 def _sections(target: Target, elf: Path) -> dict[str, int]:
@@ -128,7 +138,7 @@ def _libgcc(table: Path) -> int:
     return sum(int(size, 16) for size in part.findall(placed))
 
 
-def _bytes_of(target: Target, expression: str, folder: Path) -> int:
+def bytes_of(target: Target, expression: str, folder: Path) -> int:
     """Let the compiler say what an expression is: as the size of an array."""
     source = folder / "ram.c"
     source.write_text(f'#include "dcf.h"\nchar array[{expression}];\n')
@@ -175,15 +185,16 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--json", action="store_true", help="for programs")
-    parser.add_argument("--markdown", action="store_true", help="for docs/firmware-sizes.md")
+    parser.add_argument("--write", action="store_true", help="put the sizes on the page")
     wishes = parser.parse_args()
     try:
         with tempfile.TemporaryDirectory() as folder:
             measured = tables(Path(folder))
     except MissingToolError as missing:
         raise SystemExit(f"not measured: {missing}") from None
-    form = markdown_of if wishes.markdown else text_of
-    print(json_of(measured) if wishes.json else "\n\n".join(map(form, measured)))
+    if wishes.write:
+        PAGE.write_text(put_into(PAGE.read_text(), measured[0]))
+    print(json_of(measured) if wishes.json else "\n\n".join(map(text_of, measured)))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Instructions a weight on a Cortex-M4: `python bench/firmware_speed.py [--json | --markdown]`.
+"""Instructions a weight on a Cortex-M4: `python bench/firmware_speed.py [--json | --write]`.
 
 8,192 weights of a layer of resnet32, pruned, shared and coded as in bench/regimes.py, are decoded
 by a program that runs under QEMU, where instructions are counted one by one; they are not cycles.
@@ -18,10 +18,11 @@ from pathlib import Path
 
 import numpy as np
 from decoding import file_of
-from firmware_build import TARGETS, Counts, MissingToolError, count, program
+from firmware_build import PAGE, TARGETS, Counts, MissingToolError, core, count, program
 from firmware_peers import U8, peer_rows
+from firmware_sizes import ALL, bytes_of
 from regimes import coded
-from show import Cell, Table, json_of, markdown_of, text_of
+from show import Cell, Table, json_of, put_into, text_of
 from weights import NETWORKS, OHWI, Layer, data_folder
 
 from dcformat.coded import Codebook, CodedTensor
@@ -134,6 +135,20 @@ def row_rows(found: Sequence[Case], folder: Path) -> list[list[Cell]]:
     return rows
 
 
+def beside_peers(
+    found: Sequence[Case], rows: Sequence[Sequence[Cell]], folder: Path
+) -> list[list[Cell]]:
+    """Return our part of the table of peers: `rows` are those of `own_rows`."""
+    ours_there: list[list[Cell]] = []
+    for case, (name, bits, _, _, fast, _) in zip(found, rows, strict=False):
+        alphabet = int(case.symbols().max()) + 1
+        tables, symbols = (2, HIGHEST_GAP + 1) if case.layout is Layout.GAP else (1, alphabet)
+        workspace = f"DCF_WORKSPACE_BYTES({tables}, {symbols})"
+        ram = bytes_of(TARGETS[MACHINE], " + ".join([*ALL, workspace]), folder)
+        ours_there.append(["dcformat", name, bits, fast, ram])
+    return ours_there
+
+
 def tables(folder: Path, with_peers: bool) -> list[Table]:
     """Measure everything."""
     data = data_folder()
@@ -149,6 +164,8 @@ def tables(folder: Path, with_peers: bool) -> list[Table]:
     if with_peers:
         given = {case.name: case.symbols() for case in found[:-1]}
         rows, left_out = peer_rows(given, folder / "peers")
+        core(folder)
+        rows = beside_peers(found[:-1], made[0].rows, folder) + rows
         note = "; ".join(["-O2, the same symbols as bytes", *left_out])
         columns = ["peer", "weights", "bits/weight", "instructions a weight", "RAM"]
         made.append(Table("peers", note, columns, rows, 2))
@@ -160,7 +177,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--json", action="store_true", help="for programs")
-    parser.add_argument("--markdown", action="store_true", help="for docs/firmware-sizes.md")
+    parser.add_argument("--write", action="store_true", help="put the tables on the page")
     parser.add_argument("--alone", action="store_true", help="without the peers")
     wishes = parser.parse_args()
     try:
@@ -168,8 +185,12 @@ def main() -> None:
             measured = tables(Path(folder), not wishes.alone)
     except MissingToolError as missing:
         raise SystemExit(f"not measured: {missing}") from None
-    form = markdown_of if wishes.markdown else text_of
-    print(json_of(measured) if wishes.json else "\n\n".join(map(form, measured)))
+    if wishes.write:
+        page = PAGE.read_text()
+        for table in measured:
+            page = put_into(page, table)
+        PAGE.write_text(page)
+    print(json_of(measured) if wishes.json else "\n\n".join(map(text_of, measured)))
 
 
 if __name__ == "__main__":

@@ -2,7 +2,8 @@
 
 Read from the machine code, so that what comes from libgcc counts too. A call through a register
 or a recursion, which have no such bound, is an error, and so is a stack pointer that moves in a
-way that is not known here.
+way that is not known here. Calls through registers may be allowed: where they are of a function
+of the caller, whose stack is the caller's business.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ class Function:
     calls: set[str] = field(default_factory=set)
     ends: set[str] = field(default_factory=set)
     unknown: str = ""  #: an instruction after which no bound is known
+    pointer: str = ""  #: a call through a register
 
 
 def read_listing(listing: str) -> dict[str, Function]:
@@ -51,8 +53,10 @@ def read_listing(listing: str) -> dict[str, Function]:
 def _instruction(function: Function, name: str, word: str, operands: str) -> None:
     bytes_taken = taken(word, operands)
     target = TARGET.search(operands)
-    if bytes_taken is None or (word in CALLS and target is None):
+    if bytes_taken is None:
         function.unknown = f"{word} {operands}"
+    if word in CALLS and target is None:
+        function.pointer = f"{word} {operands}"
     function.frame += bytes_taken or 0
     if word in CALLS and target:
         function.calls.add(target[1])
@@ -81,22 +85,29 @@ def _registers(operands: str) -> int:
     return len([register for register in listed.split(",") if register.strip()])
 
 
-def worst(functions: Mapping[str, Function], entries: Iterable[str]) -> tuple[int, list[str]]:
-    """Return the most bytes that a call of an entry takes, and the calls that take them."""
-    return max((_deepest(functions, entry, ()) for entry in entries), key=lambda found: found[0])
+def worst(
+    functions: Mapping[str, Function], entries: Iterable[str], pointers: bool = False
+) -> tuple[int, list[str]]:
+    """Return the most bytes that a call of an entry takes, and the calls that take them.
+
+    With `pointers`, calls through registers are those of the caller's functions.
+    """
+    found = (_deepest(functions, entry, (), pointers) for entry in entries)
+    return max(found, key=lambda one: one[0])
 
 
 def _deepest(
-    functions: Mapping[str, Function], name: str, above: tuple[str, ...]
+    functions: Mapping[str, Function], name: str, above: tuple[str, ...], pointers: bool
 ) -> tuple[int, list[str]]:
     if name in above:
         raise UnknownStackError(f"recursion: {' '.join((*above, name))}")
     function = functions[name]
-    if function.unknown:
-        raise UnknownStackError(f"{name}: {function.unknown}")
+    unknown = function.unknown or ("" if pointers else function.pointer)
+    if unknown:
+        raise UnknownStackError(f"{name}: {unknown}")
     here = (*above, name)
-    inner = [_deepest(functions, called, here) for called in sorted(function.calls)]
+    inner = [_deepest(functions, called, here, pointers) for called in sorted(function.calls)]
     found = [(function.frame, [name])]
     found += [(function.frame + most, [name, *chain]) for most, chain in inner]
-    found += [_deepest(functions, other, here) for other in sorted(function.ends)]
+    found += [_deepest(functions, other, here, pointers) for other in sorted(function.ends)]
     return max(found, key=lambda one: one[0])

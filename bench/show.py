@@ -50,3 +50,12 @@ def markdown_of(table: Table) -> str:
     lines = [list(table.columns), ["---"] * len(table.columns)]
     lines += [[_text(cell, table) for cell in row] for row in table.rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def put_into(page: str, table: Table) -> str:
+    """Return a page with this table in place of the one that has the same columns."""
+    made = markdown_of(table).splitlines()
+    lines = page.splitlines()
+    start = lines.index(made[0])
+    end = next((i for i in range(start, len(lines)) if not lines[i].startswith("|")), len(lines))
+    return "\n".join([*lines[:start], *made, *lines[end:]]) + "\n"

@@ -65,7 +65,7 @@ typedef int32_t dcf_offset;
 /* ---- bytes of the file: of a model's, behind a place ---- */
 
 #if DCF_WITH_READ_CALLBACK
-uint8_t dcf_fetch(dcf_source *source, dcf_at at);
+DCF_LOCAL uint8_t dcf_fetch(dcf_source *source, dcf_at at);
 #define DCF_FROM dcf_source *source,
 #define DCF_OF(m) (m)->source,
 #define DCF_LOAD(at) dcf_fetch(source, at)

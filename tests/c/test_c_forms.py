@@ -187,6 +187,15 @@ def test_one_file_compiles_without_a_feature_and_has_nothing_of_it(
     assert "DCF_HOST" not in text
 
 
+@pytest.mark.parametrize("added", ["READ_CALLBACK", "FLOAT", "STRERROR"])
+def test_one_file_compiles_with_what_is_not_there_unless_asked_for(
+    added: str, tmp_path: Path
+) -> None:
+    code = one_file(tmp_path, {added: True})
+    run(compiler(GCC), "-std=c99", *WARNINGS, "-Os", "-c", code, "-o", tmp_path / "dcf.o")
+    run(compiler(CXX), "-x", "c++", "-std=c++11", "-Wall", "-Wextra", "-fsyntax-only", code)
+
+
 def test_one_file_is_cxx_too(tmp_path: Path) -> None:
     flags = ["-std=c++11", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-fsyntax-only"]
     run(compiler(CXX), *flags, "-x", "c++", one_file(tmp_path))
