@@ -35,9 +35,8 @@ from decoding import file_of
 
 HERE = Path(__file__).resolve().parent
 FRAMA_C = shutil.which("frama-c")
-LOOKUP = re.compile(r"^ *(?:uint32_t )?item = \S*table\[(\S+) >> \S+\];$", re.MULTILINE)
-RUN = "        c->run = symbol;"
-RUN_SIDES = "/*@ assert symbol == 0 || symbol == 1 || symbol == 2 || symbol > 2; */"
+LOOKUP = re.compile(r"^ *(?:uint32_t )?item = \S*table\[(\S+) >> [^]]+\];$", re.MULTILINE)
+RUN = re.compile(r"^ +(?:c->)?run = (item|symbol);$", re.MULTILINE)
 NUMBERS = np.array([[0, 1], [0, 2]], np.int8)
 FLAGS = ["-eva", "-eva-precision", "1", "-eva-slevel", "10000", "-eva-split-return", "full"]
 FLAGS += ["-machdep", "x86_32", "-eva-msg-key=-final-states,-initial-state"]
@@ -60,6 +59,12 @@ def two_sides(lookup: re.Match[str]) -> str:
     return f"/*@ assert {bits} < 0x80000000 || 0x80000000 <= {bits}; */\n{lookup[0]}"
 
 
+def by_gap(run: re.Match[str]) -> str:
+    """Return how a gap is kept, before which Eva takes each small one by itself."""
+    gap = run[1]
+    return f"/*@ assert {gap} == 0 || {gap} == 1 || {gap} == 2 || {gap} > 2; */\n{run[0]}"
+
+
 def core(folder: Path) -> Path:
     """Write the core as Eva is to see it."""
     texts = firmware.sources()
@@ -67,7 +72,8 @@ def core(folder: Path) -> Path:
     code = once(code, "\nuint32_t dcf_crc(uint32_t crc,", "\nuint32_t dcf_crc_itself(uint32_t crc,")
     code, lookups = LOOKUP.subn(two_sides, code)
     assert lookups == 2
-    code = once(code, RUN, f"{RUN_SIDES}\n{RUN}")
+    code, runs = RUN.subn(by_gap, code)
+    assert runs == 2
     (folder / "dcf.h").write_text(texts["dcf.h"])
     (folder / "dcf.c").write_text(code)
     return folder / "dcf.c"
