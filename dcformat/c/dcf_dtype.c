@@ -33,7 +33,7 @@ DCF_LOCAL int dcf_dtype_holds(uint32_t dtype, int32_t value)
 
 DCF_LOCAL int dcf_dtype_scaled(uint32_t dtype)
 {
-    const uint32_t scaled = 1U << DCF_DTYPE_FLOAT | 1U << DCF_DTYPE_FLOAT16 |
-                            1U << DCF_DTYPE_BFLOAT16 | 1U << DCF_DTYPE_DOUBLE;
+    const uint32_t scaled = DCF_BIT(DCF_DTYPE_FLOAT) | DCF_BIT(DCF_DTYPE_FLOAT16) |
+                            DCF_BIT(DCF_DTYPE_BFLOAT16) | DCF_BIT(DCF_DTYPE_DOUBLE);
     return dtype <= DCF_DTYPE_INT2 && (scaled >> dtype & 1U);
 }

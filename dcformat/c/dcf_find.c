@@ -21,7 +21,7 @@ static int fields_begin(const dcf_model *m, uint32_t section, fields *f)
     if (f->left == 0) {
         return DCF_ERR_ARGUMENT;
     }
-    return (m->zstd >> section & 1U) ? DCF_ERR_UNSUPPORTED : DCF_OK;
+    return ((uint32_t)m->zstd >> section & 1U) ? DCF_ERR_UNSUPPORTED : DCF_OK;
 }
 
 /* The next name: u16 length and as many bytes. */

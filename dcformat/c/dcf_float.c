@@ -42,21 +42,22 @@ static float fixed(int32_t q, int32_t n)
         q *= 2;
         n++;
     }
-    return (float)q * float_of(n < 127 ? (uint32_t)(127 - n) << 23 : 1U << 22);
+    return (float)q * float_of(n < 127 ? (uint32_t)(127 - n) << 23 : DCF_BIT(22));
 }
 
 static int is_signed(uint32_t number)
 {
-    const uint32_t types = 1U << DCF_DTYPE_INT8 | 1U << DCF_DTYPE_INT16 | 1U << DCF_DTYPE_INT4 |
-                           1U << DCF_DTYPE_INT2;
+    const uint32_t types = DCF_BIT(DCF_DTYPE_INT8) | DCF_BIT(DCF_DTYPE_INT16) |
+                           DCF_BIT(DCF_DTYPE_INT4) | DCF_BIT(DCF_DTYPE_INT2);
     return types >> number & 1U;
 }
 
 /* Of one or two bytes? */
 static int is_integer(uint32_t number)
 {
-    const uint32_t types = 1U << DCF_DTYPE_UINT8 | 1U << DCF_DTYPE_UINT16 |
-                           1U << DCF_DTYPE_BOOL | 1U << DCF_DTYPE_UINT4 | 1U << DCF_DTYPE_UINT2;
+    const uint32_t types = DCF_BIT(DCF_DTYPE_UINT8) | DCF_BIT(DCF_DTYPE_UINT16) |
+                           DCF_BIT(DCF_DTYPE_BOOL) | DCF_BIT(DCF_DTYPE_UINT4) |
+                           DCF_BIT(DCF_DTYPE_UINT2);
     return is_signed(number) || (types >> number & 1U);
 }
 

@@ -27,6 +27,9 @@
 #define DCF_IN_PLACE
 #endif
 
+/* One bit, where int may have 16. */
+#define DCF_BIT(n) ((uint32_t)1 << (n))
+
 /* Numbers are at most 16 bytes wide and a byte has 8 bits: sizes of output and positions of bits
  * fit in dcf_size. */
 #define DCF_MOST ((dcf_size)((dcf_size)-1 / 32))
@@ -206,7 +209,7 @@ DCF_LOCAL dcf_size dcf_divide(dcf_size a, dcf_size b);
 /* ---- dcf_rooms.c ---- */
 
 /* The ids of layout DENSE, values RAW and coder PACKED, where they stand in a record, are 0. */
-enum { DCF_PLAIN = 0xFFFFFF };
+#define DCF_PLAIN 0xFFFFFFU
 
 /* Checks 9 to 14. `kind` is the second word of the record, `payload` its size, and `parts` what
  * stands before the blocks. */

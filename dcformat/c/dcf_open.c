@@ -38,7 +38,7 @@ static int header_kind(const dcf_model *m)
     if (m->size < HEADER_BYTES) {
         return DCF_ERR_TRUNCATED;
     }
-    return DCF_U32(m, data + 8) == (DCF_MAJOR | DCF_MINOR << 16) ? DCF_OK : DCF_ERR_VERSION;
+    return DCF_U32(m, data + 8) == (DCF_MAJOR | (uint32_t)DCF_MINOR << 16) ? DCF_OK : DCF_ERR_VERSION;
 }
 
 static int header_check(dcf_model *m, uint32_t *header)

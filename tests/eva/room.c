@@ -1,17 +1,21 @@
 /* Decode the first tensor of a file with any payload, in every way. Entry for Frama-C's Eva.
  *
- * The record and the tables are as tensor.h has them, the blocks hold any bytes. CRCs have any value, so
- * that whatever comes behind them is looked at. */
+ * The record and the tables are as tensor.h has them, the payload holds any bytes: parameters per
+ * axis, offsets and classes of blocks, and the blocks. CRCs have any value, so that whatever comes
+ * behind them is looked at. */
 #include "dcf.h"
 
 #include "__fc_builtin.h"
 
-#include "tensor.h" /* FILE_BYTES, BLOCKS_AT, BLOCKS_BYTES, NUMBERS, ROWS, file: written by test_eva.py */
+#include "tensor.h" /* FILE_BYTES, PAYLOAD_AT, PAYLOAD_BYTES, NUMBERS, WIDTH, ROWS, TABLES,
+                     * SYMBOLS, file: written by test_eva.py */
 
 static dcf_model model;
 static dcf_tensor tensor;
-static uint8_t workspace[DCF_WORKSPACE_BYTES(2, 256)];
-static uint8_t out[NUMBERS];
+static dcf_cursor cursor;
+static uint8_t workspace[DCF_WORKSPACE_BYTES(TABLES, SYMBOLS)];
+static uint8_t out[NUMBERS * WIDTH];
+static float real[NUMBERS];
 
 uint32_t dcf_crc(uint32_t crc, const uint8_t *data, dcf_size size)
 {
@@ -32,15 +36,32 @@ static int rows(void)
     return dcf_rows(&tensor, row0, count, out, sizeof out);
 }
 
+/* An element, and the rest of its block. */
+static int pieces(void)
+{
+    dcf_size got = 0;
+    int err = dcf_cursor_init(&cursor, &tensor, 0);
+    if (err == DCF_OK) {
+        err = dcf_cursor_next(&cursor, out, 1, &got);
+    }
+    return err == DCF_OK ? dcf_cursor_finish(&cursor) : err;
+}
+
+static int floats(void)
+{
+    Frama_C_make_unknown((char *)out, sizeof out);
+    return dcf_floats(&tensor, 0, NUMBERS, out, real);
+}
+
 int main(void)
 {
     if (dcf_open(&model, file, FILE_BYTES) != DCF_OK) {
         return 1;
     }
-    Frama_C_make_unknown((char *)file + BLOCKS_AT, BLOCKS_BYTES);
+    Frama_C_make_unknown((char *)file + PAYLOAD_AT, PAYLOAD_BYTES);
     if (dcf_tensor_at(&model, 0, &tensor) != DCF_OK ||
         dcf_prepare(&tensor, workspace, sizeof workspace) != DCF_OK) {
         return 2;
     }
-    return whole() == DCF_OK ? rows() : 3;
+    return WAY();
 }
