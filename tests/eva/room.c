@@ -1,8 +1,7 @@
 /* Decode the first tensor of a file with any payload, in every way. Entry for Frama-C's Eva.
  *
  * The record and the tables are as tensor.h has them, the payload holds any bytes: parameters per
- * axis, offsets and classes of blocks, and the blocks. CRCs have any value, so that whatever comes
- * behind them is looked at. */
+ * axis, and a block. CRCs have any value, so that whatever comes behind them is looked at. */
 #include "dcf.h"
 
 #include "__fc_builtin.h"

@@ -102,7 +102,7 @@ def integers(values: Values, numbers: npt.NDArray[np.generic] = NUMBERS) -> Stor
 
 
 def forms() -> dict[str, Form]:
-    """Return four numbers in every room for mcu, in one block and in two."""
+    """Return four numbers in every room for mcu."""
     stored = store(CodedTensor("w", DType.INT8, NUMBERS, Raw()), kernel_order=False)
     wide = store(CodedTensor("w", DType.INT16, NUMBERS.astype("<i2"), Raw()), kernel_order=False)
     scale, zero = np.ones(2, "<f4"), np.ones(2, "<i4")
@@ -125,13 +125,10 @@ def forms() -> dict[str, Form]:
         "fixed packed": packed_form(fixed, Layout.DENSE, None, rows),
         "codebook packed": packed_form(book, Layout.DENSE, None, rows),
         "codebook gap huffman": huffman_form(book, Layout.GAP, gap, rows, tables=None),
-        "blocks": huffman_form(stored, Layout.DENSE, None, 1, tables=None),
-        "gap blocks": huffman_form(stored, Layout.GAP, gap, 1, tables=None),
-        "packed gap blocks": packed_form(stored, Layout.GAP, gap, 1),
-        "run blocks": huffman_form(stored, Layout.RUN, run, 1, tables=None),
     }
 
 
+#: Functions of room.c.
 WAYS = ("whole", "rows", "pieces", "floats")
 
 
