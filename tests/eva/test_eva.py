@@ -141,7 +141,8 @@ def write_tensor(folder: Path, data: bytes) -> None:
     sizes = {
         "FILE_BYTES": len(data), "PAYLOAD_AT": payload.offset,
         "PAYLOAD_BYTES": payload.stored_size, "NUMBERS": NUMBERS.size, "ROWS": len(NUMBERS),
-        "WIDTH": WIDTH[record.plan.number], "TABLES": len(tables), "SYMBOLS": max(tables, default=0),
+        "WIDTH": WIDTH[record.plan.number], "TABLES": len(tables),
+        "SYMBOLS": max(tables, default=0),
     }  # fmt: skip
     (folder / "tensor.h").write_text(
         f"enum {{ {', '.join(f'{name} = {size}' for name, size in sizes.items())} }};\n"
