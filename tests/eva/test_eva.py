@@ -5,8 +5,10 @@ cannot show to be defined; here there must be none. The texts put into the code 
 nothing that the code does: an assertion with two sides makes Eva follow both, and a workspace's
 odd address, of which it knows nothing, is one of both by turns.
 
-Bounded are: tensors of four numbers in one block of each layout and coder, any bytes in it; files
-of up to 88 bytes that have no section, with any bytes behind the first 16 of the header.
+Bounded are: tensors of four numbers in one block, of each layout, values and coder, with any bytes
+as payload; files of up to 88 bytes that have no section, with any bytes behind the first 16 of the
+header. Not shown are records and tables of any bytes, and several blocks: Eva knows values of a
+field, not that an offset was compared with the next one. Fuzzing with sanitizers covers those.
 """
 
 from __future__ import annotations
