@@ -31,6 +31,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dcformat import formats
+from dcformat.compress import Gram
 from dcformat.errors import ConvertError
 from dcformat.file import load, model_of
 from dcformat.files import scratch_folder
@@ -59,20 +60,6 @@ class Divergence:
     noise: float
     changed: int
     samples: int
-
-
-@dataclass(frozen=True, eq=False)
-class Gram:
-    """Second moments of what meets a weight's columns, the mean over samples and positions.
-
-    `weight.transpose(order)`, its last axes made one, has the columns; with groups its rows are
-    those of group 0, then those of group 1 …
-    """
-
-    groups: int
-    matrix: F64  # (groups, columns, columns)
-    mean: F64  # (groups, columns)
-    order: tuple[int, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,7 +144,7 @@ class Trials:
         found, arrays = self._child.ask({"do": "gram", "name": name}, {})
         if not found["groups"]:
             return None
-        return Gram(found["groups"], arrays["matrix"], arrays["mean"], tuple(found["order"]))
+        return Gram(tuple(found["order"]), found["groups"], (arrays["matrix"],), arrays["mean"])
 
     def evaluate(self, changed: Weights) -> Evaluation:
         """Run all of the evaluation data; without changes that is the float model."""

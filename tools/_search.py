@@ -1,0 +1,223 @@
+"""The search for a size or a bound: sensitivities measured, steps tried, the real file weighed.
+
+Sisters: dcformat/compress/allocate.py (which steps), tools/_trials.py (what they do to the outputs)
+
+Every size is that of the file as it would be written. What is slow, the sensitivity of each layer,
+can be kept in a file and is not measured twice.
+"""
+
+from __future__ import annotations
+
+import glob
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dcformat.coded import CodedModel, expand_tensor
+from dcformat.compress import Gram, Recipe, Rule, compress, uses_of
+from dcformat.compress.allocate import (
+    LEANS,
+    Part,
+    Shape,
+    coarsest_that_holds,
+    finest_that_fits,
+    shape_of,
+)
+from dcformat.compress.feedback import round_to_grid
+from dcformat.compress.names import use_of
+from dcformat.compress.reals import reals_of
+from dcformat.compress.roles import decide
+from dcformat.converters.c_facts import firmware_file
+from dcformat.encode import Settings, encode_to
+from dcformat.errors import ConvertError
+from dcformat.model import Model, Tensor
+from dcformat.tools._search_goal import Goal, Judge, Measured, State
+from dcformat.tools._terminal import Tick, human_size
+from dcformat.tools._trials import Trials
+
+Array = npt.NDArray[Any]
+
+#: Samples on which a layer's sensitivity is measured, at these parts of its spread.
+SAMPLES = 256
+PROBES = (0.5, 1.0)
+#: A file this much below the size that was asked for is near enough.
+SLACK = 0.004
+#: Without a size the leans are compared at this share of the tensors' bytes.
+TYPICAL = 1 / 9
+_HALVINGS = 8
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """What the search found: a recipe, what it needs to be followed, and what was measured."""
+
+    recipe: Recipe
+    grams: Mapping[str, Gram]
+    measured: Measured
+
+
+@dataclass
+class Search:
+    """One search; `recipe` says which weights may change, `settings` how the file is written."""
+
+    model: Model
+    recipe: Recipe
+    settings: Settings
+    goal: Goal
+    trials: Trials
+    tick: Tick
+    judge: Judge = field(init=False)
+    grams: dict[str, Gram] = field(default_factory=dict)
+    tried: dict[str, tuple[int, CodedModel]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.judge = Judge(self.trials)
+
+    def run(self, state: State) -> Found:
+        """Raises ConvertError where nothing fits, with what stands in the way."""
+        parts = self.parts(state)
+        if not parts:
+            raise ConvertError("has no weight that may change: there is nothing to choose")
+        shape, coarseness = self.choose([shape_of(parts, lean) for lean in LEANS])
+        steps = shape.steps(coarseness)
+        size, coded = self.weigh(steps)
+        self.tick("", 1, 1)
+        return Found(self.recipe_of(steps), self.grams, self.measure(parts, steps, size, coded))
+
+    def parts(self, state: State) -> list[Part]:
+        """Return the weights that may change, with their sensitivities."""
+        found = []
+        tensors = self.candidates()
+        for done, tensor in enumerate(tensors):
+            self.tick(f"sensitivity of {tensor.name}", done, len(tensors))
+            found.append(self.part(tensor, state))
+        return found
+
+    def part(self, tensor: Tensor, state: State) -> Part:
+        weights = reals_of(tensor.data, tensor.dtype)
+        gram = self.trials.gram(tensor.name)
+        if gram is not None:
+            self.grams[tensor.name] = gram
+        noise = state.of(tensor.name, lambda: self.sensitivity(tensor, weights, gram))
+        spread, largest = float(weights.std()), float(np.abs(weights).max())
+        return Part(tensor.name, tensor.size, spread, largest, noise)
+
+    def candidates(self) -> list[Tensor]:
+        """Return weights that the recipe leaves open and the trials can vary."""
+        uses, found = uses_of(self.model), []
+        for tensor in self.model.tensors:
+            settings = self.recipe.settings_for(tensor.name)
+            decision = decide(tensor, use_of(tensor, settings, uses), settings)
+            if decision.method != "exact" and tensor.name not in self.trials.fixed:
+                found.append(tensor)
+        return found
+
+    def sensitivity(self, tensor: Tensor, weights: Array, gram: Gram | None) -> float:
+        """Return the outputs' noise by a step of 1: the mean of what some steps make of it."""
+        found = []
+        for part in PROBES:
+            step = part * float(weights.std()) or 1.0
+            changed = (round_to_grid(weights, step, gram) * step).astype(tensor.data.dtype)
+            noise = self.judge.diverge({tensor.name: changed}, SAMPLES).noise
+            found.append(min(noise, 1e12) / step**2)
+        return float(np.mean(found))
+
+    def choose(self, shapes: Sequence[Shape]) -> tuple[Shape, float]:
+        """Return the shape with the least noise at one size, and how coarse it is in the end."""
+        budget = self.goal.size or round(sum(t.size * 4 for t in self.model.tensors) * TYPICAL)
+        fits = [(shape, self.fit(shape, budget)) for shape in shapes]
+        there = [(shape, m) for shape, m in fits if m is not None]
+        if not there and self.goal.size is not None:
+            raise ConvertError(self.too_large(shapes[0]))
+        if not there:
+            there = [(shapes[0], shapes[0].high)]
+        best = min(there, key=lambda pair: self.noise(pair[0].steps(pair[1])))
+        if not self.goal.bounded:
+            return best
+        return best[0], self.hold(*best)
+
+    def fit(self, shape: Shape, budget: int) -> float | None:
+        return finest_that_fits(shape, lambda m: self.weigh(shape.steps(m))[0], budget, SLACK)
+
+    def hold(self, shape: Shape, fitting: float) -> float:
+        """Return how coarse `shape` may be. Raises ConvertError if that does not fit."""
+        if not self.holds(shape, shape.low):
+            raise ConvertError(f"{self.goal.bound} cannot be held: {self.shortfall(shape)}")
+        high = max(shape.low, fitting)
+        while high < shape.high and self.holds(shape, high):
+            high = min(high * 2, shape.high)
+        found = coarsest_that_holds(shape.low, high, lambda m: self.holds(shape, m), _HALVINGS)
+        size = self.weigh(shape.steps(found))[0]
+        if self.goal.size is not None and size > self.goal.size:
+            over = f"{self.goal.bound} takes {human_size(size)}, {human_size(self.goal.size)} asked"
+            raise ConvertError(f"nothing fits: {over}; {self.largest(shape.steps(found))}")
+        return found
+
+    def holds(self, shape: Shape, coarseness: float) -> bool:
+        changed = self.changed(self.weigh(shape.steps(coarseness))[1])
+        return self.goal.holds(self.judge, changed)
+
+    def shortfall(self, shape: Shape) -> str:
+        changed = self.changed(self.weigh(shape.steps(shape.low))[1])
+        return f"with the finest steps of 8 bits {self.goal.miss(self.judge, changed)}"
+
+    def noise(self, steps: Mapping[str, float]) -> float:
+        return self.judge.diverge(self.changed(self.weigh(steps)[1])).noise
+
+    def weigh(self, steps: Mapping[str, float]) -> tuple[int, CodedModel]:
+        """Return the size of the file, and what would be in it."""
+        recipe = self.recipe_of(steps)
+        key = json.dumps(list(steps.values()))
+        if key not in self.tried:
+            self.tick(f"trying {len(self.tried) + 1}", 0, 0)
+            coded = compress(self.model, recipe, jobs=self.settings.jobs, grams=self.grams)
+            self.tried.clear()  # the last one is asked for again, the others are not
+            self.tried[key] = self.bytes_of(coded), coded
+        return self.tried[key]
+
+    def bytes_of(self, coded: CodedModel) -> int:
+        if self.goal.purpose == "c":
+            return len(firmware_file(coded, self.settings))
+        stream = io.BytesIO()
+        encode_to(stream, coded, self.settings)
+        return len(stream.getvalue())
+
+    def recipe_of(self, steps: Mapping[str, float]) -> Recipe:
+        """Return the recipe that takes these steps, and leaves everything else exact."""
+        rules = []
+        for name, step in steps.items():
+            fed = {"feedback": True} if name in self.grams else {}
+            settings = {"method": "grid", "step": float(f"{step:.5g}"), **fed}
+            rules.append(Rule(glob.escape(name), settings))
+        target = self.recipe.target
+        return Recipe(preset="int8", method="exact", target=target, rules=tuple(rules))
+
+    def changed(self, coded: CodedModel) -> dict[str, Array]:
+        """Return the numbers of the tensors that are not exact."""
+        return {t.name: expand_tensor(t) for t in coded.tensors if not t.exact}
+
+    def too_large(self, shape: Shape) -> str:
+        steps = shape.steps(shape.high)
+        size, asked = self.weigh(steps)[0], self.goal.size or 0
+        over = f"{human_size(asked)} asked, {human_size(size)} with no weight but zero"
+        return f"nothing fits: {over}, {size - asked:,} B too many; {self.largest(steps)}"
+
+    def largest(self, steps: Mapping[str, float]) -> str:
+        """Say which tensors stand in the way: those that take most and stay exact come first."""
+        coded = self.weigh(steps)[1]
+        rows = sorted(coded.tensors, key=lambda t: (not t.exact, -t.size))[:3]
+        return "the largest that stay exact: " + ", ".join(t.name for t in rows if t.exact)
+
+    def measure(
+        self, parts: Sequence[Part], steps: Mapping[str, float], size: int, coded: CodedModel
+    ) -> Measured:
+        changed = self.changed(coded)
+        divergence, compared = self.judge.diverge(changed), self.judge.compare(changed)
+        layers = {p.name: (steps[p.name], p.noise / max(p.elements, 1)) for p in parts}
+        synthetic, metric = self.trials.synthetic, self.goal.metric
+        return Measured(size, divergence, compared, layers, synthetic, metric)
