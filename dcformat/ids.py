@@ -150,6 +150,7 @@ class Meta(IntEnum):
     LIBZSTD = 5
     CONTENT_ID = 6
     SOURCE_METADATA = 7
+    EVIDENCE = 8
 
 
 class GraphFormat(IntEnum):

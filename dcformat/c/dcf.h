@@ -267,7 +267,8 @@ enum dcf_meta {
     DCF_META_RECIPE = 4,
     DCF_META_LIBZSTD = 5,
     DCF_META_CONTENT_ID = 6,
-    DCF_META_SOURCE_METADATA = 7
+    DCF_META_SOURCE_METADATA = 7,
+    DCF_META_EVIDENCE = 8
 };
 
 enum dcf_graph {

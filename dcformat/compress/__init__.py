@@ -39,6 +39,7 @@ from .recipe import (
     with_settings,
     without_feedback,
 )
+from .recipe_toml import recipe_toml
 from .report import Line, report
 from .roles import decide, default_bits
 from .settings import Settings
@@ -57,6 +58,7 @@ __all__ = [
     "read_recipe",
     "recipe_from_json",
     "recipe_json",
+    "recipe_toml",
     "report",
     "uses_of",
     "with_settings",

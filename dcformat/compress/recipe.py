@@ -47,7 +47,9 @@ class Recipe(Settings):
     `method` and `target` follow from `preset` where they are not given: "lossless" is for
     hosts, the others for microcontrollers. Of the rules that match a tensor, the last that
     states a setting wins. `equalize`: first make the ranges of channels between layers equal, as
-    equalize.py does. `origin` is the file that errors name; it is not part of the value.
+    equalize.py does. `origin` is the file that errors name; it is not part of the value, nor
+    is `evidence`, what was measured (JSON) of the numbers whose content id is `evidence_of`.
+    `calibration` is the SHA-256 of the data that feedback is made from, or "synthetic".
     Raises ConvertError if a setting is unknown, out of range or contradicts another.
     """
 
@@ -55,8 +57,11 @@ class Recipe(Settings):
     preset: str = "int8"
     target: str = ""
     equalize: bool = False
+    calibration: str = ""
     rules: tuple[Rule, ...] = ()
     origin: str = field(default="", compare=False)
+    evidence: str = field(default="", compare=False)
+    evidence_of: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
         check(self.preset, "preset", self.origin)
@@ -132,21 +137,30 @@ def read_recipe(path: str | Path) -> Recipe:
     """
     origin = str(path)
     table = parse_toml(Path(path), origin, "recipe")
-    _check_keys(table, ("version", "defaults", "layer"), origin)
+    _check_keys(table, ("version", "evidence", "evidence_of", "defaults", "layer"), origin)
     if table.get("version") != _VERSION or isinstance(table["version"], bool):
         raise ConvertError(f"expected version = {_VERSION}", place=origin)
     defaults, layers = table.get("defaults", {}), table.get("layer", [])
     if not isinstance(defaults, dict) or not isinstance(layers, list):
         raise ConvertError("defaults is written [defaults], layer [[layer]]", place=origin)
-    return _recipe(defaults, origin, "defaults", layers)
+    said = {key: table.get(key, "") for key in ("evidence", "evidence_of")}
+    if not all(isinstance(text, str) for text in said.values()):
+        raise ConvertError("evidence and evidence_of are texts", place=origin)
+    return replace(_recipe(defaults, origin, "defaults", layers), **said)
 
 
 def recipe_json(recipe: Recipe) -> str:
     """Return the shortest canonical JSON of a recipe: what differs from its preset, ASCII."""
-    stated: dict[str, Any] = _minimal(recipe)
-    if recipe.rules:
-        stated["layers"] = [{"match": r.match} | _ordered(r.settings) for r in recipe.rules]
+    stated, layers = stated_settings(recipe)
+    if layers:
+        stated["layers"] = layers
     return json.dumps(stated, separators=(",", ":"))
+
+
+def stated_settings(recipe: Recipe) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Return the settings that differ from the preset's, and those of each rule."""
+    rules = [{"match": r.match} | _ordered(r.settings) for r in recipe.rules]
+    return _minimal(recipe), rules
 
 
 def recipe_from_json(text: str) -> Recipe:
@@ -259,5 +273,5 @@ def _place(origin: str, part: str) -> str:
 
 _DEFAULTS = tuple(CHECKS)
 MAX_RULES = 1000  #: layers of a recipe: work is rules times tensors
-_OF_ALL = ("preset", "target", "prune_scope", "equalize")  #: not of single layers
+_OF_ALL = ("preset", "target", "calibration", "prune_scope", "equalize")  #: not of single layers
 _PER_LAYER = tuple(key for key in CHECKS_OF_LAYERS if key not in _OF_ALL)

@@ -168,6 +168,10 @@ def _whole(value: Any, low: int, high: int) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
 
 
+def _is_calibration(value: Any) -> bool:
+    return isinstance(value, str) and bool(re.fullmatch("|synthetic|[0-9a-f]{64}", value))
+
+
 def _is_step(value: Any) -> bool:
     """Tell whether `value` is a normal number of float32, as scales are."""
     real = isinstance(value, int | float) and not isinstance(value, bool)
@@ -218,6 +222,7 @@ CHECKS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "levels": _one_of(LEVELS),
     "requantize": _YES,
     "equalize": _YES,
+    "calibration": ('a SHA-256 or "synthetic"', _is_calibration),
     "min_elements": ("a whole number from 0 on", lambda v: _whole(v, 0, 1 << 40)),
 }
 CHECKS_OF_LAYERS = CHECKS | {

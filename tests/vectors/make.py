@@ -80,7 +80,11 @@ def valid_files() -> Iterator[tuple[str, bytes]]:
     tied = CodedTensor("tied", tensors[0].dtype, tensors[0].symbols, tensors[0].values)
     graph = Graph(1, b"\0\0\0\0" + b"not a real graph " * 20)
     layer = LayerFormat("conv1", "affine_axis", "scalar", 7, 8, 9, 8, 12, 32, 5, 8, 1)
-    texts = {Meta.LICENCE: b"CC0-1.0", Meta.SOURCE_METADATA: b'{"format":"pt"}'}
+    texts = {
+        Meta.LICENCE: b"CC0-1.0",
+        Meta.SOURCE_METADATA: b'{"format":"pt"}',
+        Meta.EVIDENCE: b'{"metric":"top1","before":0.5,"after":0.25,"samples":4}',
+    }
     everything = CodedModel((*tensors, tied), graph, (layer,), texts)
     names = tuple(
         CodedTensor(name, t.dtype, t.symbols, t.values)
