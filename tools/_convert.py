@@ -17,7 +17,7 @@ import numpy as np
 
 from dcformat import api, formats
 from dcformat.coded import CodedModel
-from dcformat.compress import Line, Recipe, assumptions, compress, report, uses_of
+from dcformat.compress import Line, Recipe, assumptions, report, uses_of
 from dcformat.encode import Settings, encode_to
 from dcformat.errors import ConvertError
 from dcformat.file import File, load, model_of
@@ -25,8 +25,9 @@ from dcformat.files import atomic_output, scratch_folder
 from dcformat.formats import Made
 from dcformat.ids import BITS, Section
 from dcformat.model import Model
-from dcformat.scaled import with_scales
+from dcformat.tools._chosen import Choice, Data
 from dcformat.tools._plan import DCF, STANDARD, Job, opened, output_folder
+from dcformat.tools._search_goal import Goal, Measured
 from dcformat.tools._terminal import Tick
 
 
@@ -35,10 +36,12 @@ class Wishes:
     """What the command line asks for, beside the files.
 
     `target` is None where the recipe (or, for a .dcf, the one noted in it) decides. `writing` are
-    options of the output's writer.
+    options of the output's writer; `goal` is what to search for, with `data`.
     """
 
     recipe: Recipe
+    goal: Goal | None = None
+    data: Data = field(default_factory=Data)
     target: str | None = None
     prefer: str = "size"
     row_access: bool = False
@@ -67,7 +70,8 @@ class Outcome:
     to each tensor, `notes` what the source or the output does not tell. `sections` are the stored
     sizes of a .dcf. `assumed` counts tensors by what was assumed of them, where no graph told.
     `made` is what a writer of several files says; `stored` is then what they take in flash.
-    `files` are those beside the input in which some of its numbers are.
+    `files` are those beside the input in which some of its numbers are; `measured` is what a
+    search found.
     """
 
     job: Job
@@ -82,6 +86,7 @@ class Outcome:
     assumed: dict[str, int] = field(default_factory=dict)
     made: Made | None = None
     files: tuple[Path, ...] = ()
+    measured: Measured | None = None
 
     @property
     def worst(self) -> Line | None:
@@ -98,7 +103,7 @@ def convert(job: Job, wishes: Wishes, tick: Tick) -> Outcome:
         model = api.read(path, job.source_format)
         api.check_apart(model.files, job.outputs)
         if job.chooses:  # the numbers are still in the file
-            return _compress(job, model, wishes, tick)
+            return _compress(job, path, model, wishes, tick)
         return _write_foreign(job, model, model.source.file_bytes)
 
 
@@ -111,9 +116,11 @@ def _expect_large_blocks() -> None:
     np.empty(31 << 20, np.uint8)
 
 
-def _compress(job: Job, model: Model, wishes: Wishes, tick: Tick) -> Outcome:
-    coded = compress(model, wishes.recipe, progress=tick, jobs=wishes.jobs)
-    coded = with_scales(coded, model.scales)
+def _compress(job: Job, path: Path, model: Model, wishes: Wishes, tick: Tick) -> Outcome:
+    settings = wishes.settings(wishes.recipe.target)
+    choice = Choice(path, model, wishes.recipe, settings, wishes.data, wishes.goal)
+    chosen = choice.make(tick)
+    coded = chosen.coded
     outcome = _store(job, coded, wishes, wishes.recipe.target, tick)
     return replace(
         outcome,
@@ -124,6 +131,7 @@ def _compress(job: Job, model: Model, wishes: Wishes, tick: Tick) -> Outcome:
         notes=model.notes,
         assumed=assumptions(model, wishes.recipe),
         files=model.files,
+        measured=chosen.measured,
     )
 
 

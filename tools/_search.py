@@ -12,7 +12,7 @@ import glob
 import io
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -35,8 +35,11 @@ from dcformat.compress.roles import decide
 from dcformat.converters.c_facts import firmware_file
 from dcformat.encode import Settings, encode_to
 from dcformat.errors import ConvertError
+from dcformat.ids import Meta
 from dcformat.model import Model, Tensor
-from dcformat.tools._search_goal import Goal, Judge, Measured, State
+from dcformat.prints import content_id
+from dcformat.scaled import with_scales
+from dcformat.tools._search_goal import Goal, Judge, Measured, State, draft_of
 from dcformat.tools._terminal import Tick, human_size
 from dcformat.tools._trials import Trials
 
@@ -50,6 +53,7 @@ SLACK = 0.004
 #: Without a size the leans are compared at this share of the tensors' bytes.
 TYPICAL = 1 / 9
 _HALVINGS = 8
+_ATTEMPTS = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,9 +74,11 @@ class Search:
     settings: Settings
     goal: Goal
     trials: Trials
+    calibration: str
     tick: Tick
     judge: Judge = field(init=False)
     grams: dict[str, Gram] = field(default_factory=dict)
+    sought: list[Part] = field(default_factory=list)
     tried: dict[str, tuple[int, CodedModel]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -80,14 +86,31 @@ class Search:
 
     def run(self, state: State) -> Found:
         """Raises ConvertError where nothing fits, with what stands in the way."""
-        parts = self.parts(state)
-        if not parts:
+        self.sought = self.parts(state)
+        if not self.sought:
             raise ConvertError("has no weight that may change: there is nothing to choose")
-        shape, coarseness = self.choose([shape_of(parts, lean) for lean in LEANS])
-        steps = shape.steps(coarseness)
-        size, coded = self.weigh(steps)
-        self.tick("", 1, 1)
-        return Found(self.recipe_of(steps), self.grams, self.measure(parts, steps, size, coded))
+        shapes, reserve = [shape_of(self.sought, lean) for lean in LEANS], 0
+        for _ in range(_ATTEMPTS):
+            shape, coarseness = self.choose(shapes, reserve)
+            found = self.finish(shape.steps(coarseness))
+            over = found.measured.size - (self.goal.size or found.measured.size)
+            if over <= 0:
+                self.tick("", 1, 1)
+                return found
+            shapes, reserve = [shape], reserve + over  # what was measured took more than drafted
+        raise ConvertError(f"nothing fits {human_size(self.goal.size or 0)} to the byte")
+
+    def finish(self, steps: Mapping[str, float]) -> Found:
+        """Measure what `steps` make, and weigh the file with that in it."""
+        coded = self.weigh(steps)[1]
+        measured = self.measure(steps, coded)
+        size = self.bytes_of(coded, measured.as_json())
+        recipe = replace(
+            self.recipe_of(steps),
+            evidence=measured.as_json(),
+            evidence_of=content_id(coded.tensors).hex(),
+        )
+        return Found(recipe, self.grams, replace(measured, size=size))
 
     def parts(self, state: State) -> list[Part]:
         """Return the weights that may change, with their sensitivities."""
@@ -127,9 +150,10 @@ class Search:
             found.append(min(noise, 1e12) / step**2)
         return float(np.mean(found))
 
-    def choose(self, shapes: Sequence[Shape]) -> tuple[Shape, float]:
+    def choose(self, shapes: Sequence[Shape], reserve: int) -> tuple[Shape, float]:
         """Return the shape with the least noise at one size, and how coarse it is in the end."""
-        budget = self.goal.size or round(sum(t.size * 4 for t in self.model.tensors) * TYPICAL)
+        whole = sum(t.size * 4 for t in self.model.tensors)
+        budget = round(whole * TYPICAL) if self.goal.size is None else self.goal.size - reserve
         fits = [(shape, self.fit(shape, budget)) for shape in shapes]
         there = [(shape, m) for shape, m in fits if m is not None]
         if not there and self.goal.size is not None:
@@ -176,15 +200,17 @@ class Search:
         if key not in self.tried:
             self.tick(f"trying {len(self.tried) + 1}", 0, 0)
             coded = compress(self.model, recipe, jobs=self.settings.jobs, grams=self.grams)
+            coded = with_scales(coded, self.model.scales)
             self.tried.clear()  # the last one is asked for again, the others are not
-            self.tried[key] = self.bytes_of(coded), coded
+            draft = draft_of(self.sought, self.goal.metric, self.trials.samples)
+            self.tried[key] = self.bytes_of(coded, draft.as_json()), coded
         return self.tried[key]
 
-    def bytes_of(self, coded: CodedModel) -> int:
+    def bytes_of(self, coded: CodedModel, evidence: str) -> int:
         if self.goal.purpose == "c":
             return len(firmware_file(coded, self.settings))
         stream = io.BytesIO()
-        encode_to(stream, coded, self.settings)
+        encode_to(stream, with_evidence(coded, evidence), self.settings)
         return len(stream.getvalue())
 
     def recipe_of(self, steps: Mapping[str, float]) -> Recipe:
@@ -195,7 +221,13 @@ class Search:
             settings = {"method": "grid", "step": float(f"{step:.5g}"), **fed}
             rules.append(Rule(glob.escape(name), settings))
         target = self.recipe.target
-        return Recipe(preset="int8", method="exact", target=target, rules=tuple(rules))
+        return Recipe(
+            preset="int8",
+            method="exact",
+            target=target,
+            calibration=self.calibration if self.grams else "",
+            rules=tuple(rules),
+        )
 
     def changed(self, coded: CodedModel) -> dict[str, Array]:
         """Return the numbers of the tensors that are not exact."""
@@ -213,11 +245,14 @@ class Search:
         rows = sorted(coded.tensors, key=lambda t: (not t.exact, -t.size))[:3]
         return "the largest that stay exact: " + ", ".join(t.name for t in rows if t.exact)
 
-    def measure(
-        self, parts: Sequence[Part], steps: Mapping[str, float], size: int, coded: CodedModel
-    ) -> Measured:
+    def measure(self, steps: Mapping[str, float], coded: CodedModel) -> Measured:
         changed = self.changed(coded)
         divergence, compared = self.judge.diverge(changed), self.judge.compare(changed)
-        layers = {p.name: (steps[p.name], p.noise / max(p.elements, 1)) for p in parts}
+        layers = {part.name: part.noise / part.elements for part in self.sought}
         synthetic, metric = self.trials.synthetic, self.goal.metric
-        return Measured(size, divergence, compared, layers, synthetic, metric)
+        return Measured(0, divergence, compared, layers, synthetic, metric)
+
+
+def with_evidence(coded: CodedModel, evidence: str) -> CodedModel:
+    """Return `coded` with what was measured of it in its metadata."""
+    return replace(coded, metadata={**coded.metadata, Meta.EVIDENCE: evidence.encode()})

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from dcformat.compress.allocate import Part
 from dcformat.errors import ConvertError
 from dcformat.files import atomic_output
 from dcformat.tools._trials import Divergence, Evaluation, Trials
@@ -113,32 +114,49 @@ def decibels(divergence: Divergence) -> float:
 
 @dataclass(frozen=True)
 class Measured:
-    """What was measured of the outcome: `layers` has each step, and the outputs' noise by a step
-    of 1 for each element."""
+    """What was measured of the outcome. `layers`: the outputs' noise by a step of 1 in a weight,
+    for each of its elements.
+    """
 
     size: int
     divergence: Divergence
     compared: Compared
-    layers: Mapping[str, tuple[float, float]]
+    layers: Mapping[str, float]
     synthetic: bool
     metric: str
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> str:
         """Return what goes into the file's metadata (spec/registry.md, EVIDENCE)."""
+        return json.dumps(self.facts(), separators=(",", ":"))
+
+    def facts(self) -> dict[str, Any]:
         before, after = self.compared.before, self.compared.after
         interval = self.compared.interval
         return {
             "metric": self.metric,
-            "before": before.value,
-            "after": after.value,
-            "interval": None if interval is None else list(interval),
+            "before": _short(before.value),
+            "after": _short(after.value),
+            "interval": None if interval is None else [_short(end) for end in interval],
             "samples": after.samples,
             "changed": after.changed,
             "calibration": "synthetic" if self.synthetic else "data",
             "calibration_samples": self.divergence.samples,
-            "noise": self.divergence.noise,
-            "sensitivity": {name: noise for name, (_, noise) in self.layers.items()},
+            "noise": _short(self.divergence.noise),
+            "sensitivity": {name: _short(noise, 3) for name, noise in self.layers.items()},
         }
+
+
+def draft_of(parts: Sequence[Part], metric: str, samples: int) -> Measured:
+    """Return something as long as what will be measured, to weigh the file before it is."""
+    scores = np.linspace(0.123456, 0.765432, 99)
+    one = Evaluation(0.123456, scores, samples, samples, False)
+    layers = {part.name: part.noise / part.elements for part in parts}
+    compared = Compared(replace(one, scores=scores[::-1]), one)
+    return Measured(0, Divergence(0.01234567, samples, samples), compared, layers, False, metric)
+
+
+def _short(value: float, digits: int = 6) -> float | None:
+    return float(f"{value:.{digits}g}") if math.isfinite(value) else None
 
 
 @dataclass

@@ -14,6 +14,7 @@ from dcformat.compress import Line, Recipe
 from dcformat.compress.settings import asks_to_prune
 from dcformat.tools._convert import Outcome
 from dcformat.tools._plan import DCF
+from dcformat.tools._search_goal import decibels
 from dcformat.tools._terminal import Talk, count_of, human_size, safe_name
 
 #: What was done, and reasons, with numbers in them: as they are counted.
@@ -66,6 +67,7 @@ def show(talk: Talk, outcome: Outcome) -> None:
         ("weights", human_size(outcome.weights) + _times(outcome.weights, stored)),
         ("source file", human_size(outcome.source) + _against_source(outcome)),
         ("largest error", "" if outcome.worst is None else _worst(outcome.worst)),
+        *_measured(outcome),
         ("left alone", _listed(_left_alone(outcome))),
         ("in the graph", _listed(_counted(_staying(outcome)))),
         *(("note", safe_name(note)) for note in _other_notes(outcome)),
@@ -98,6 +100,22 @@ def _against_source(outcome: Outcome) -> str:
 
 def _times(size: int, stored: int) -> str:
     return f", {size / stored:.2f} times what is stored" if stored else ""
+
+
+def _measured(outcome: Outcome) -> list[tuple[str, str]]:
+    """Return rows that say what a search measured."""
+    found = outcome.measured
+    if found is None:
+        return []
+    before, after = found.compared.before, found.compared.after
+    interval, samples = found.compared.interval, count_of(after.samples, "sample")
+    change = "" if interval is None else f", change {interval[0]:+.3g} to {interval[1]:+.3g} (95 %)"
+    data = "seeded random inputs, no data" if found.synthetic else "calibration data"
+    return [
+        (safe_name(found.metric)[:13], f"{before.value:.6g} -> {after.value:.6g}{change}"),
+        ("changed", f"{after.changed:,} of {samples} answered otherwise"),
+        ("outputs", f"{decibels(found.divergence):.1f} dB from the source's, on {data}"),
+    ]
 
 
 def _worst(worst: Line) -> str:
@@ -182,6 +200,7 @@ def as_json(outcome: Outcome) -> dict[str, Any]:
         "tensor_lines": [_line(line) for line in outcome.lines],
         "notes": list(outcome.notes),
         "assumed": outcome.assumed,
+        "measured": outcome.measured.facts() if outcome.measured else None,
         **(outcome.made.facts if outcome.made else {}),
     }
 

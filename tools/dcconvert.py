@@ -26,8 +26,10 @@ With --json, one object on standard output (on standard error where that carries
                                   "elements": 288, "done": "int8 per channel", "reason": "",
                                   "largest_error": 0.01}],
                 "notes": ["..."],         what stays in the graph, what else is not told
-                "assumed": {"weight of 2 axes: dense, OI": 3}}]}   tensors by what was assumed of
+                "assumed": {"weight of 2 axes: dense, OI": 3},     tensors by what was assumed of
                                           them; empty where a graph says what they are for
+                "measured": {"metric": "top1", "before": 0.93, "after": 0.928, ...}}]}   of a
+                                          search (spec/registry.md, EVIDENCE); else null
 
 Exit codes: 0 done; 1 an error; 2 usage; 130 interrupted; 141 output not read.
 """
@@ -52,6 +54,7 @@ from dcformat.tools import _terminal as terminal
 from dcformat.tools._convert import Outcome, Wishes, convert, is_special
 from dcformat.tools._depfile import write_depfile
 from dcformat.tools._plan import DCF, STANDARD, Job, check_formats, plan, takes_external
+from dcformat.tools._search_options import SEARCH_OPTIONS, check_search, data_of, goal_of
 from dcformat.tools._summary import as_json, describe_recipe, is_lossy, show
 from dcformat.tools._terminal import Talk
 
@@ -91,6 +94,15 @@ def _show_cmake_dir(ctx: click.Context, _: click.Parameter, wanted: bool) -> Non
 )
 @click.option("--row-access", is_flag=True, help="Make every row decodable alone.")
 @click.option("--recipe", metavar="FILE.toml", help="Settings for all layers and for single ones.")
+@click.option("--fit", metavar="SIZE", help="Search for the best that fits: 200KiB.")
+@click.option("--fit-for", type=click.Choice(["dcf", "c"]), help="--fit: the .dcf, or C's flash.")
+@click.option("--max-drop", metavar="LOSS", help="Search for the smallest: 0.5% of --metric lost.")
+@click.option("--quality", metavar="DB", type=float, help="The same, by the outputs' noise, in dB.")
+@click.option("--calib", metavar="FILE.npz", help="Inputs for a search, and to follow its recipe.")
+@click.option("--eval", "evaluation", metavar="FILE.npz", help="Inputs and labels for --metric.")
+@click.option("--metric", help="top1 (default), mse, cosine, or FILE.py:FUNCTION.")
+@click.option("--save-recipe", metavar="FILE.toml", help="Keep what the search chose.")
+@click.option("--search-state", metavar="FILE.json", help="Keep what it measured, to go on there.")
 @click.option("--no-names", is_flag=True, help="Leave the names of tensors out; keep hashes.")
 @click.option("--no-graph", is_flag=True, help="Leave the graph out.")
 @click.option("--external", is_flag=True, help="Put numbers beside the .onnx, in OUTPUT.data.")
@@ -136,6 +148,7 @@ def main(ctx: click.Context, /, inputs: tuple[str, ...], **options: Any) -> int:
         to_stderr=options["output"] == STANDARD,
     )
     recipe = _recipe(options)
+    check_search(ctx, jobs)
     return _run(talk, jobs, _wishes(recipe, options), _Depfile.of(options))
 
 
@@ -224,6 +237,8 @@ def _recipe(options: dict[str, Any]) -> Recipe:
 def _wishes(recipe: Recipe, options: dict[str, Any]) -> Wishes:
     return Wishes(
         recipe,
+        goal=goal_of(options),
+        data=data_of(options),
         target=options["target"],
         prefer=options["prefer"],
         row_access=options["row_access"],
@@ -240,13 +255,13 @@ def _check_options(ctx: click.Context, jobs: list[Job]) -> None:
     if not any(job.output_format == DCF for job in jobs):
         _refuse(given, _DCF_OPTIONS, "is for writing .dcf")
     if not any(job.chooses for job in jobs):
-        _refuse(given, (*_LOSSY_OPTIONS, *_CODED_OPTIONS), "is for writing .dcf or C")
+        coded = (*_LOSSY_OPTIONS, *_CODED_OPTIONS, *SEARCH_OPTIONS)
+        _refuse(given, coded, "is for writing .dcf or C")
     _check_c(given, jobs)
     _check_depfile(given, jobs, ctx.params["depfile"])
     if all(job.source_format == DCF for job in jobs):
-        _refuse(
-            given, _LOSSY_OPTIONS, "changes weights, and those of a .dcf are never quantized again"
-        )
+        why = "changes weights, and those of a .dcf are never quantized again"
+        _refuse(given, (*_LOSSY_OPTIONS, *SEARCH_OPTIONS), why)
     if any(job.external for job in jobs):
         _check_external(jobs)
     if sys.stdout.isatty() and any(job.output == STANDARD for job in jobs):

@@ -1,0 +1,133 @@
+"""How a model's numbers come to be chosen: by a recipe, or by a search for one.
+
+Sisters: tools/_convert.py, tools/_search.py (the search), dcformat/compress (what a recipe does)
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dcformat.coded import CodedModel
+from dcformat.compress import Gram, Recipe, compress, recipe_toml, uses_of
+from dcformat.encode import Settings
+from dcformat.errors import ConvertError
+from dcformat.files import atomic_output
+from dcformat.model import Model
+from dcformat.prints import content_id
+from dcformat.scaled import with_scales
+from dcformat.tools._search import Search, with_evidence
+from dcformat.tools._search_goal import Goal, Measured, State
+from dcformat.tools._terminal import Tick
+from dcformat.tools._trials import Trials
+
+SYNTHETIC = "synthetic"
+
+
+@dataclass(frozen=True)
+class Data:
+    """Files that the command line names, for choosing numbers and for judging them."""
+
+    calib: Path | None = None
+    evaluation: Path | None = None
+    state: Path | None = None
+    save_recipe: Path | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Chosen:
+    """A model with its numbers chosen, the recipe that does it, and what a search measured."""
+
+    coded: CodedModel
+    recipe: Recipe
+    measured: Measured | None = None
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What is to be chosen: `source` is the file that `model` was read from."""
+
+    source: Path
+    model: Model
+    recipe: Recipe
+    settings: Settings
+    data: Data = field(default_factory=Data)
+    goal: Goal | None = None
+
+    def make(self, tick: Tick) -> Chosen:
+        """Raises ConvertError where the goal cannot be met, or the data do not serve."""
+        if self.goal is not None:
+            return self._search(self.goal, tick)
+        coded = self._follow(self.recipe, self._grams(tick), tick)
+        return Chosen(_with_its_evidence(coded, self.recipe), self.recipe)
+
+    def _search(self, goal: Goal, tick: Tick) -> Chosen:
+        tick("running the model on the data", 0, 0)
+        with self._trials(goal.metric) as trials:
+            calibration = self._calibration()
+            key = f"{self.model.source.sha256.hex()}:{calibration}"
+            state = State(self.data.state, key)
+            search = Search(self.model, self.recipe, self.settings, goal, trials, calibration, tick)
+            found = search.run(state)
+        self._save(found.recipe)
+        coded = self._follow(found.recipe, found.grams, tick)
+        return Chosen(_with_its_evidence(coded, found.recipe), found.recipe, found.measured)
+
+    def _follow(self, recipe: Recipe, grams: Mapping[str, Gram], tick: Tick) -> CodedModel:
+        jobs = self.settings.jobs
+        coded = compress(self.model, recipe, progress=tick, jobs=jobs, grams=grams)
+        return with_scales(coded, self.model.scales)
+
+    def _grams(self, tick: Tick) -> dict[str, Gram]:
+        """Return what the recipe needs to round with feedback, from the data it was made with."""
+        names = [t.name for t in self.model.tensors if self.recipe.settings_for(t.name).feedback]
+        if not names:
+            return {}
+        self._check_calibration()
+        tick("running the model on the calibration data", 0, 0)
+        with self._trials("top1") as trials:
+            found = {name: trials.gram(name) for name in names}
+        return {name: gram for name, gram in found.items() if gram is not None}
+
+    def _check_calibration(self) -> None:
+        wanted = self.recipe.calibration
+        if wanted in ("", self._calibration()):
+            return
+        if wanted == SYNTHETIC:
+            problem = "was made without calibration data: leave --calib out"
+        elif self.data.calib is None:
+            problem = "rounds with calibration data: give --calib"
+        else:
+            problem = "was made with other calibration data (SHA-256 differs)"
+        raise ConvertError(problem, place=self.recipe.origin or "recipe")
+
+    def _trials(self, metric: str) -> Trials:
+        uses = uses_of(self.model)
+        weights = [n for n, use in uses.items() if use.role == "weight"]
+        if self.model.graph is None:
+            raise ConvertError("has no graph to run, which calibration and searches need")
+        model = self.source if self.source.suffix == ".onnx" else self.model
+        return Trials(model, weights, self.data.calib, self.data.evaluation, metric)
+
+    def _calibration(self) -> str:
+        if self.data.calib is None:
+            return SYNTHETIC
+        digest = hashlib.sha256()
+        with self.data.calib.open("rb") as stream:
+            while piece := stream.read(1 << 20):
+                digest.update(piece)
+        return digest.hexdigest()
+
+    def _save(self, recipe: Recipe) -> None:
+        if self.data.save_recipe is not None:
+            with atomic_output(self.data.save_recipe) as stream:
+                stream.write(recipe_toml(recipe).encode())
+
+
+def _with_its_evidence(coded: CodedModel, recipe: Recipe) -> CodedModel:
+    """Return `coded` with the recipe's evidence, if that is of these very numbers."""
+    if not recipe.evidence or content_id(coded.tensors).hex() != recipe.evidence_of:
+        return coded
+    return with_evidence(coded, recipe.evidence)
