@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from .feedback import LARGEST
-from .recipe import LARGEST_STEP, SMALLEST_STEP
+from .settings import LARGEST_STEP, SMALLEST_STEP
 
 #: How far a step goes from what was measured to what the spread says: 1 is all measured.
 LEANS = (1.0, 0.75, 0.5)

@@ -54,7 +54,8 @@ def _save(path, one, two):
         [helper.make_tensor_value_info("y", real, ["n", CLASSES])],
         weights,
     )
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]), path)
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(made, path)
 
 
 def run(task, *arguments, model="net.onnx", code=0):
