@@ -179,7 +179,7 @@ class Search:
         size = self.weigh(shape.steps(found))[0]
         if self.goal.size is not None and size > self.goal.size:
             over = f"{self.goal.bound} takes {human_size(size)}, {human_size(self.goal.size)} asked"
-            raise ConvertError(f"nothing fits: {over}; {self.largest(shape.steps(found))}")
+            raise ConvertError(f"nothing fits: {over}{self.largest(shape.steps(found))}")
         return found
 
     def holds(self, shape: Shape, coarseness: float) -> bool:
@@ -237,13 +237,13 @@ class Search:
         steps = shape.steps(shape.high)
         size, asked = self.weigh(steps)[0], self.goal.size or 0
         over = f"{human_size(asked)} asked, {human_size(size)} with no weight but zero"
-        return f"nothing fits: {over}, {size - asked:,} B too many; {self.largest(steps)}"
+        return f"nothing fits: {over}, {size - asked:,} B too many{self.largest(steps)}"
 
     def largest(self, steps: Mapping[str, float]) -> str:
-        """Say which tensors stand in the way: those that take most and stay exact come first."""
-        coded = self.weigh(steps)[1]
-        rows = sorted(coded.tensors, key=lambda t: (not t.exact, -t.size))[:3]
-        return "the largest that stay exact: " + ", ".join(t.name for t in rows if t.exact)
+        """Say which tensors stand in the way: the largest of those that stay exact."""
+        exact = [t for t in self.weigh(steps)[1].tensors if t.exact]
+        rows = sorted(exact, key=lambda t: -t.size)[:3]
+        return "; the largest that stay exact: " + ", ".join(t.name for t in rows) if rows else ""
 
     def measure(self, steps: Mapping[str, float], coded: CodedModel) -> Measured:
         changed = self.changed(coded)

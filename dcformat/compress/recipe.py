@@ -117,8 +117,8 @@ def with_settings(recipe: Recipe, **settings: Any) -> Recipe:
     """Return `recipe` with settings changed; what follows from the preset follows the new one."""
     stated = _minimal(recipe) | settings
     changed = _recipe(stated, recipe.origin)
-    kept = {"evidence": recipe.evidence, "evidence_of": recipe.evidence_of}
-    return replace(changed, rules=recipe.rules, **kept)
+    said, of = recipe.evidence, recipe.evidence_of
+    return replace(changed, rules=recipe.rules, evidence=said, evidence_of=of)
 
 
 def without_feedback(recipe: Recipe) -> Recipe:

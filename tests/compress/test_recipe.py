@@ -133,7 +133,7 @@ def test_with_settings_keeps_what_was_stated() -> None:
         ("version = 2", ["expected version = 1"]),
         ("version = true", ["expected version = 1"]),
         ("[defaults]", ["expected version = 1"]),
-        ("version = 1\nlayers = []", ["unknown key 'layers'", "version, defaults, layer"]),
+        ("version = 1\nlayers = []", ["unknown key 'layers'", "evidence_of, defaults, layer"]),
         ("version = 1\n[defaults]\nbit = 3", ["defaults", "unknown key 'bit'", "bits, prune"]),
         ("version = 1\n[defaults]\nbits = 9", ["defaults", "bits = 9", "from 1 to 8, or 16"]),
         ("version = 1\n[defaults]\nbits = true", ["bits = true", "from 1 to 8, or 16"]),
