@@ -144,7 +144,8 @@ class Trials:
         found, arrays = self._child.ask({"do": "gram", "name": name}, {})
         if not found["groups"]:
             return None
-        return Gram(tuple(found["order"]), found["groups"], (arrays["matrix"],), arrays["mean"])
+        blocks = tuple(arrays[f"block {i}"] for i in range(found["blocks"]))
+        return Gram(tuple(found["order"]), found["groups"], blocks, arrays["mean"])
 
     def evaluate(self, changed: Weights) -> Evaluation:
         """Run all of the evaluation data; without changes that is the float model."""

@@ -11,6 +11,7 @@ float64, whatever the order in which they are made.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 from math import gcd, prod
 from typing import Any
 
@@ -24,7 +25,8 @@ F64 = npt.NDArray[np.float64]
 Array = npt.NDArray[Any]
 
 STEPS_LOG2 = 11
-MOST_COLUMNS = 2048
+MOST_COLUMNS = 1 << 16
+BLOCK = 1024  #: columns whose products with each other are summed; those between blocks are not
 
 
 @dataclass
@@ -54,11 +56,12 @@ class Moments:
     groups: int
     columns: int
     count: int = 0
-    products: F64 = field(init=False)
+    products: list[F64] = field(init=False)
     sums: F64 = field(init=False)
 
     def __post_init__(self) -> None:
-        self.products = np.zeros((self.groups, self.columns, self.columns))
+        sizes = [span.stop - span.start for span in spans(self.columns)]
+        self.products = [np.zeros((self.groups, size, size)) for size in sizes]
         self.sums = np.zeros((self.groups, self.columns))
 
     def add(self, rows: F64) -> None:
@@ -67,17 +70,27 @@ class Moments:
         whole = np.rint(rows / step)
         for group in range(self.groups):
             part = np.ascontiguousarray(whole[:, group])
-            self.products[group] += (part.T @ part) * (step * step)
+            for total, span in zip(self.products, spans(self.columns), strict=True):
+                block = part[:, span]
+                total[group] += (block.T @ block) * (step * step)
             self.sums[group] += part.sum(axis=0) * step
         self.count += len(rows)
 
     @property
-    def matrix(self) -> F64:
-        return self.products / max(1, self.count)
+    def blocks(self) -> list[F64]:
+        """The mean products of consecutive columns, (groups, c, c) each."""
+        return [total / max(1, self.count) for total in self.products]
 
     @property
     def mean(self) -> F64:
         return self.sums / max(1, self.count)
+
+
+def spans(columns: int) -> list[slice]:
+    """Return runs of at most BLOCK columns, as even as can be."""
+    count = -(-columns // BLOCK)
+    edges = [columns * i // count for i in range(count + 1)]
+    return [slice(a, b) for a, b in pairwise(edges)]
 
 
 def step_of(rows: F64) -> float:

@@ -218,7 +218,7 @@ class Grams:
             if self._has(name):
                 met = self.model.varied[name].meetings[0]
                 groups = met.window.groups if met.window else 1
-                room -= groups * met.columns**2 * 8
+                room -= groups * met.columns * min(met.columns, gram.BLOCK) * 8
                 if names and room < 0:
                     break
                 names.append(name)

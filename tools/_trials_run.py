@@ -126,8 +126,9 @@ class Bench:
         if moments is None:
             return {"groups": 0}, {}
         order = self.model.varied[name].meetings[0].order
-        header = {"groups": moments.groups, "order": order}
-        return header, {"matrix": moments.matrix, "mean": moments.mean}
+        blocks = {f"block {i}": block for i, block in enumerate(moments.blocks)}
+        header = {"groups": moments.groups, "order": order, "blocks": len(blocks)}
+        return header, {**blocks, "mean": moments.mean}
 
     def _evaluate(self, arrays: Arrays) -> Answer:
         value, scores, found = self.evaluation.evaluate(arrays, self.metric)

@@ -77,8 +77,8 @@ def test_moments_of_a_dense_layer(tmp_path: Path) -> None:
         assert trials.gram("b") is None
     assert gram is not None
     assert (gram.groups, gram.order) == (1, (0, 1))
-    np.testing.assert_allclose(gram.matrix[0], x.T.astype(float) @ x / 50, atol=5e-3)
-    np.testing.assert_allclose(gram.mean[0], x.mean(axis=0), atol=5e-3)
+    np.testing.assert_allclose(gram.blocks[0][0], x.T.astype(float) @ x / 50, atol=5e-3)
+    np.testing.assert_allclose(gram.means[0], x.mean(axis=0), atol=5e-3)
 
 
 def moments(model: bytes, folder: Path, name: str, batch: int = 3, **arrays: Array) -> Any:
@@ -116,7 +116,7 @@ def test_moments_of_a_convolution_give_the_power_of_its_outputs(kind: str, tmp_p
     y = np.moveaxis(outputs_of(model, {"w": other}, {"x": x}), 1, 0).reshape(weight[0], -1)
     assert found.count == y.shape[1]
     rows = other.reshape(found.groups, weight[0] // found.groups, -1).astype(np.float64)
-    power = np.einsum("gri,gij,grj->gr", rows, found.matrix, rows).reshape(-1)
+    power = np.einsum("gri,gij,grj->gr", rows, found.blocks[0], rows).reshape(-1)
     np.testing.assert_allclose(power, np.mean(y * y, axis=1), rtol=1e-9)
     sums = np.einsum("gri,gi->gr", rows, found.mean).reshape(-1)
     np.testing.assert_allclose(sums, np.mean(y, axis=1), rtol=1e-9, atol=1e-9)
@@ -146,7 +146,7 @@ def test_moments_of_products_give_the_power_of_their_outputs(kind: str, tmp_path
     other = normal(*shape, seed=5)
     y = outputs_of(model, {"w": other}, {"x": x})
     rows = other.transpose(order_of(model)).astype(np.float64)
-    power = np.einsum("ri,ij,rj->", rows, found.matrix[0], rows) * found.count
+    power = np.einsum("ri,ij,rj->", rows, found.blocks[0][0], rows) * found.count
     assert power == pytest.approx(np.sum(y * y), rel=1e-2)
 
 
@@ -170,11 +170,11 @@ def test_moments_do_not_depend_on_the_order_of_sums() -> None:
     both = [Moments(1, 40), Moments(1, 40)]
     both[0].add(rows)
     both[1].add(rows[::-1])
-    assert both[0].products.tobytes() == both[1].products.tobytes()
+    assert both[0].products[0].tobytes() == both[1].products[0].tobytes()
     assert both[0].sums.tobytes() == both[1].sums.tobytes()
 
 
-def test_what_is_no_plain_product_has_no_moments(tmp_path: Path) -> None:
+def test_what_is_no_plain_product_has_no_moments_and_wide_ones_have_blocks(tmp_path: Path) -> None:
     two = [
         helper.make_node("MatMul", ["x", "w"], ["a"]),
         helper.make_node("Mul", ["a", "w"], ["y"]),
@@ -183,7 +183,10 @@ def test_what_is_no_plain_product_has_no_moments(tmp_path: Path) -> None:
     assert moments(model, tmp_path, "w", x=normal(6, 6)) is None
     wide = built([helper.make_node("MatMul", ["x", "w"], ["y"])], [value("x", ["N", 2049])],
                  w=normal(2049, 2))  # fmt: skip
-    assert moments(wide, tmp_path, "w", x=normal(2, 2049)) is None
+    found = moments(wide, tmp_path, "w", x=normal(2, 2049))
+    assert [block.shape for block in found.blocks] == [(1, 683, 683)] * 3  # none between blocks
+    x = normal(2, 2049).astype(float)[:, 683:1366]
+    np.testing.assert_allclose(found.blocks[1][0], x.T @ x / 2, atol=1e-2)
 
 
 def test_a_weight_behind_a_transpose_and_one_of_two_layers(tmp_path: Path) -> None:
@@ -197,7 +200,7 @@ def test_a_weight_behind_a_transpose_and_one_of_two_layers(tmp_path: Path) -> No
     found = moments(model, tmp_path, "w", x=x)
     after = np.maximum(x @ normal(4, 4).T, 0)
     wanted = (x.T.astype(float) @ x + after.T.astype(float) @ after) / 12
-    np.testing.assert_allclose(found.matrix[0], wanted, atol=1e-2)
+    np.testing.assert_allclose(found.blocks[0][0], wanted, atol=1e-2)
     assert order_of(model) == (0, 1)
 
 
