@@ -39,11 +39,11 @@ _FOREIGN = (f"{CUSTOM} ", f"{UNKNOWN_OP} ", "Stablehlo")
 
 @dataclass(frozen=True)
 class _At:
-    """An operator with its shapes: None of an input that is left out."""
+    """An operator with its shapes: None of an input that is left out, and of what is no shape."""
 
     operator: TfOperator
     inputs: tuple[Shape | None, ...]
-    outputs: tuple[Shape, ...]
+    outputs: tuple[Shape | None, ...]
 
     def input(self, index: int, rank: int) -> Shape:
         shape = self.inputs[index] if index < len(self.inputs) else None
@@ -53,9 +53,10 @@ class _At:
 
     @property
     def elements(self) -> int:
-        if not self.outputs:
+        shape = self.outputs[0] if self.outputs else None
+        if shape is None:
             raise LookupError
-        return prod(self.outputs[0])
+        return prod(shape)
 
 
 def _conv(at: _At) -> int:
@@ -185,8 +186,8 @@ class _Walk:
     def _cost(self, number: int, graph: Subgraph, operator: TfOperator) -> Cost:
         at = _At(
             operator,
-            tuple(graph.tensors[i].shape if i >= 0 else None for i in operator.inputs),
-            tuple(graph.tensors[i].shape for i in operator.outputs if i >= 0),
+            tuple(_shape(graph, index) for index in operator.inputs),
+            tuple(_shape(graph, index) for index in operator.outputs if index >= 0),
         )
         status, macs = _macs(at)
         own = {(number, i): None for i in (*operator.inputs, *operator.outputs) if i >= 0}
@@ -266,6 +267,12 @@ class _Walk:
                 tensor = graph.tensors[index]
                 shape = "x".join(map(str, tensor.shape))
                 yield f"input {tensor.name}: axes that the file leaves open taken as in {shape}"
+
+
+def _shape(graph: Subgraph, index: int) -> Shape | None:
+    """Return the shape of a tensor; None where there is none, or a length is negative."""
+    shape = graph.tensors[index].shape if index >= 0 else (-1,)
+    return None if min(shape, default=0) < 0 else shape
 
 
 def _macs(at: _At) -> tuple[str, int | None]:

@@ -84,6 +84,12 @@ def test_what_is_not_counted_makes_the_totals_bounds(tmp_path: Path) -> None:
     assert [row.status for row in rows] == [UNKNOWN]
 
 
+def test_a_negative_length_is_no_shape(tmp_path: Path) -> None:
+    (row,) = compute(tmp_path, layer(DENSE, (-5, 40), (16, 40), (-5, 16))).layers
+    assert (row.status, row.macs, row.activation_bytes) == (UNKNOWN, None, 0)
+    assert (row.inputs, row.outputs) == ((None, (16, 40)), (None,))
+
+
 def test_activations_live_until_their_last_use(tmp_path: Path) -> None:
     sizes = {"x": 10, "a": 100, "b": 20, "c": 30, "y": 5}
     tensors = [tensor(name, (size,)) for name, size in sizes.items()]

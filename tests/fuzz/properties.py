@@ -49,6 +49,8 @@ from dcformat.converters import (  # noqa: E402
     write_onnx,
     write_tflite,
 )
+from dcformat.converters.tflite_compute import compute_of_tflite  # noqa: E402
+from dcformat.converters.tflite_skeleton import parts_of  # noqa: E402
 from dcformat.errors import DcfError  # noqa: E402
 from dcformat.file import File, model_of  # noqa: E402
 from dcformat.ids import NUMPY, GraphFormat, Meta, Section  # noqa: E402
@@ -239,13 +241,25 @@ def check_tflite(data: bytes) -> None:
         model = read_tflite.read(_path("x.tflite", data))
         for again in (model, real(model)):
             _need(_tflite_of(again) == data, "another file than was read")
+        _counted(model)
         _need(len(_tflite_of(expand(compress(model, "int8")))) == len(data), "another size")
 
 
 def check_tflite_graph(data: bytes) -> None:
     """Fill the holes of a hostile GRAPH section with the tensors of a good file."""
     with refusing():
+        _counted(replace(_tflite(), graph=Graph(GraphFormat.TFLITE, data)))
+    with refusing():
         _tflite_of(replace(_tflite(), graph=Graph(GraphFormat.TFLITE, data)))
+
+
+def _counted(model: Model) -> None:
+    """Say what a graph costs and consists of: nothing is below zero."""
+    assert model.graph is not None
+    sizes, names = [t.size for t in model.tensors], [t.name for t in model.tensors]
+    found = compute_of_tflite(model.graph.data, sizes, names, {})
+    _need(min(found.macs, found.parameters, found.peak.bytes, found.activation_bytes) >= 0, "< 0")
+    _need(min(parts_of(model.graph, sizes).values()) >= 0, "a part of less than nothing")
 
 
 def _tflite_of(model: Model) -> bytes:
