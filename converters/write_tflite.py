@@ -9,6 +9,7 @@ tensor is in memory only while it is written.
 
 from __future__ import annotations
 
+from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
@@ -41,6 +42,13 @@ def write(model: Model, path: Path) -> None:
         if str(path) in error.place:
             raise
         raise error.at(str(path)) from error.__cause__
+
+
+def plain_bytes(model: Model) -> bytes:
+    """Return what `write` would write."""
+    stream = BytesIO()
+    _pour(*_open(model), stream)
+    return stream.getvalue()
 
 
 def _open(model: Model) -> tuple[Opened, list[Tensor]]:

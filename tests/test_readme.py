@@ -33,7 +33,7 @@ COMMANDS = [shlex.split(line, comments=True) for line in lines_of("sh") if line.
 def desk(tmp_path: Path, digits: Path) -> Path:
     """A folder with the example model, a checkpoint and the recipe, named as README names them."""
     shutil.copy(digits / "digits.onnx", tmp_path / "model.onnx")
-    (tmp_path / "model.tflite").write_bytes(tflite_files.dense())
+    (tmp_path / "model.tflite").write_bytes(tflite_files.layers("few"))
     weights = {"fc.weight": np.ones((9, 9), "<f4")}
     (tmp_path / "checkpoint.pth").write_bytes(torch_files.state_dict(weights))
     recipe, budget = [text for kind, text in BLOCKS if kind == "toml"]

@@ -194,3 +194,53 @@ def every_kind() -> bytes:
     metadata = [{0: "min_runtime_version", 1: ("I", 5)}]
     codes = [DENSE, DEQUANTIZE, DENSIFY]
     return file_of(model([graph, other], codes, buffers, metadata=metadata))
+
+
+def int8_weights(kind: str, *shape: int) -> np.ndarray[Any, np.dtype[np.int8]]:
+    """Return int8 numbers: "few" distinct ones, many "zeros", or "skewed" counts."""
+    rng = np.random.default_rng(11)
+    if kind == "few":
+        return rng.choice([-90, -33, -7, 3, 20, 57, 81, 100], shape).astype("i1")
+    if kind == "zeros":
+        return (rng.integers(-127, 128, shape) * (rng.random(shape) < 0.1)).astype("i1")
+    return np.clip(np.round(rng.laplace(0, 2.5, shape)) + rng.integers(-1, 2, shape) * 64
+                   * (rng.random(shape) < 0.03), -127, 127).astype("i1")  # fmt: skip
+
+
+def layers(kind: str) -> bytes:
+    """A convolution, a depthwise one and two dense layers that share a weight, all int8.
+
+    The weights are as int8_weights has them, with a scale per channel; it runs anywhere.
+    """
+    conv, deep = int8_weights(kind, 32, 3, 3, 16), int8_weights(kind, 1, 9, 9, 32)
+    fully = int8_weights(kind, 32, 32)
+    scales = (2.0 ** np.random.default_rng(4).uniform(-9, -7, 32)).tolist()
+    act = {"kind": 9, "scale": [0.1], "zero": [1]}
+    bias = np.arange(32, dtype="<i4") * 9 - 99
+    sums = [0.1 * s for s in scales]
+    tensors = [
+        tensor("x", (1, 4, 4, 16), **act),
+        tensor("conv", (32, 3, 3, 16), 1, 9, scales),
+        tensor("bias", (32,), 2, 2, sums),
+        tensor("a", (1, 4, 4, 32), **act),
+        tensor("deep", (1, 9, 9, 32), 3, 9, scales, axis=3),
+        tensor("b", (1, 4, 4, 32), **act),
+        tensor("flat", (16, 32), **act),
+        tensor("to", (2,), 4, 2),
+        tensor("fully", (32, 32), 5, 9, [0.01]),
+        tensor("one bias", (32,), 2, 2, [0.001]),
+        tensor("c", (16, 32), **act),
+        tensor("d", (16, 32), **act),
+    ]
+    same = {1: ("i", 1), 2: ("i", 1)}  # strides; padding is SAME
+    operators = [
+        operator(0, [0, 1, 2], [3], options=same) | {3: ("b", 1)},
+        operator(1, [3, 4, 2], [5], options={**same, 3: ("i", 1)}) | {3: ("b", 2)},
+        operator(2, [5, 7], [6]),
+        operator(3, [6, 8, 9], [10], options={}) | {3: ("b", 8)},
+        operator(3, [10, 8, 9], [11], options={}) | {3: ("b", 8)},
+    ]
+    graph = subgraph(tensors, operators, [0], [11])
+    buffers = [conv.tobytes(), bias.tobytes(), deep.tobytes(),
+               np.array([16, 32], "<i4").tobytes(), fully.tobytes()]  # fmt: skip
+    return file_of(model([graph], [CONV, DEPTHWISE, 22, DENSE], buffers))

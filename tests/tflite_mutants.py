@@ -5,7 +5,9 @@ from __future__ import annotations
 import random
 from functools import cache
 
-from tflite_files import dense, every_kind, quantized
+from tflite_files import dense, every_kind, layers, quantized
+
+from dcformat.converters import write_tflm
 
 _WORDS = (0, 1, 2, 4, 8, 16, 255, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFC, 0xFFFFFFFF)
 
@@ -13,6 +15,13 @@ _WORDS = (0, 1, 2, 4, 8, 16, 255, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFC, 0x
 @cache
 def flatbuffers() -> list[bytes]:
     return [dense(), quantized(), dense(old=True), every_kind()]
+
+
+@cache
+def encoded_flatbuffers() -> list[bytes]:
+    """Return files for TFLite Micro with each encoding, and the plain ones they are made of."""
+    plain = [layers(kind) for kind in ("few", "zeros", "skewed")]
+    return [data for one in plain for data in (write_tflm.encode(one)[0], one)]
 
 
 def repointed(data: bytes, rng: random.Random) -> bytes:

@@ -173,7 +173,7 @@ def _write_foreign(job: Job, model: Model, source: int) -> Outcome:
         plain = job.output != STANDARD and not is_special(job.output)
         path = Path(job.output) if plain else folder / f"output.{job.output_format}"
         options = {"external": True} if job.external else {}
-        api.write(model, path, job.output_format, **options)
+        made = api.write(model, path, job.output_format, **options)
         stored = sum(Path(one).stat().st_size for one in (job.outputs if plain else [path]))
         if not plain:
             _pour(path, job.output)
@@ -185,6 +185,7 @@ def _write_foreign(job: Job, model: Model, source: int) -> Outcome:
         source=source,
         stored=stored,
         notes=model.notes + formats.writer_for(path, job.output_format).remarks(model),
+        made=made if made.rows else None,
         files=model.files,
     )
 

@@ -31,7 +31,7 @@ from comparing import compare  # noqa: E402
 from handmade import joined, taken_apart  # noqa: E402
 from mutants import TELLING, mutant  # noqa: E402
 from seeds import SHAPES, many_elements  # noqa: E402
-from tflite_mutants import flatbuffers, repointed  # noqa: E402
+from tflite_mutants import encoded_flatbuffers, flatbuffers, repointed  # noqa: E402
 from torch_mutants import archives, damaged, legacies  # noqa: E402
 
 import dcformat  # noqa: E402
@@ -48,9 +48,11 @@ from dcformat.converters import (  # noqa: E402
     read_torch,
     write_onnx,
     write_tflite,
+    write_tflm,
 )
 from dcformat.converters.tflite_compute import compute_of_tflite  # noqa: E402
 from dcformat.converters.tflite_skeleton import parts_of  # noqa: E402
+from dcformat.converters.tflm_check import decoded_of  # noqa: E402
 from dcformat.errors import DcfError  # noqa: E402
 from dcformat.file import File, model_of  # noqa: E402
 from dcformat.ids import NUMPY, GraphFormat, Meta, Section  # noqa: E402
@@ -243,6 +245,17 @@ def check_tflite(data: bytes) -> None:
             _need(_tflite_of(again) == data, "another file than was read")
         _counted(model)
         _need(len(_tflite_of(expand(compress(model, "int8")))) == len(data), "another size")
+
+
+def check_tflm(data: bytes) -> None:
+    """Decode what DECODE operators give; encode the weights of what is read."""
+    with contextlib.suppress(DcfError):
+        for raw in decoded_of(data):
+            _need(len(raw) <= 64 * len(data) + BUDGET, "more than a runtime has room for")
+    with refusing():
+        model = read_tflite.read(_path("x.tflite", data))
+        write_tflm.write(model, _folder() / "y.tflm")
+        decoded_of((_folder() / "y.tflm").read_bytes())
 
 
 def check_tflite_graph(data: bytes) -> None:
@@ -488,6 +501,7 @@ ENTRIES = {
     "wire": Entry(check_wire, _onnx_seeds, scrambled),
     "graph": Entry(check_graph, _graph_seeds, scrambled),
     "tflite": Entry(check_tflite, flatbuffers, repointed),
+    "tflm": Entry(check_tflm, encoded_flatbuffers, repointed),
     "tflite-graph": Entry(check_tflite_graph, _tflite_graphs, repointed),
     "torch": Entry(check_torch, archives, damaged),
     "torch-legacy": Entry(check_torch, legacies, damaged),

@@ -9,7 +9,7 @@ from typing import Any
 import jsonschema
 import pytest
 from conftest import ROOT
-from tflite_files import dense, every_kind, quantized
+from tflite_files import dense, every_kind, layers, quantized
 
 pytest_plugins = ["command_fixtures"]
 
@@ -108,3 +108,21 @@ def test_c_is_written_with_the_scales(run: Any, tmp_path: Path) -> None:
     result = run("dcconvert", path, "-o", tmp_path / "net.c", "--c-form", "dense")
     assert result.exit_code == 0, result.stderr
     assert "int8_t" in (tmp_path / "net.c").read_text() + (tmp_path / "net.h").read_text()
+
+
+def test_a_file_for_tflite_micro_says_what_is_decoded(run: Any, tmp_path: Path) -> None:
+    path, made = tmp_path / "net.tflite", tmp_path / "net.dcf"
+    path.write_bytes(layers("zeros"))
+    run("dcconvert", path, "-o", made)
+    result = run("dcconvert", made, "-o", tmp_path / "net.tflm")
+    assert result.exit_code == 0, result.stderr
+    (line,) = [line for line in result.stdout.splitlines() if "decoded" in line]
+    assert line.split()[:3] == ["decoded", "3", "weights"]
+    assert line.endswith("prune (3)")
+    size = (tmp_path / "net.tflm").stat().st_size
+    assert size < path.stat().st_size
+    doc = json.loads(run("dcconvert", path, "-o", tmp_path / "b.tflm", "--json").stdout)
+    assert (doc["files"][0]["stored_bytes"], doc["files"][0]["decoded_tensors"]) == (size, 3)
+    assert (tmp_path / "b.tflm").read_bytes() == (tmp_path / "net.tflm").read_bytes()
+    refused = run("dcconvert", path, "-o", tmp_path / "c.tflm", "--preset", "deep")
+    assert refused.exit_code == 2

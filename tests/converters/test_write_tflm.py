@@ -1,0 +1,195 @@
+"""Files for TFLite Micro: what is encoded, what stays, and that the runtime answers the same."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from tflite_files import (
+    DENSE,
+    dense,
+    every_kind,
+    file_of,
+    int8_weights,
+    layers,
+    model,
+    operator,
+    quantized,
+    subgraph,
+    tensor,
+)
+
+import dcformat
+from dcformat.converters.tflite_schema import parse
+from dcformat.converters.tflm_check import decoded_of
+from dcformat.converters.tflm_tree import Node, Vector, bytes_of, tree_of
+from dcformat.converters.write_tflm import encode
+from dcformat.errors import ConvertError, CorruptError
+
+KINDS = {"few": 0, "skewed": 1, "zeros": 2}
+EXTRA = "needs pip install 'dcformat[tflite]'"
+
+
+def run(data: bytes, x: npt.NDArray[Any]) -> bytes:
+    runtime = pytest.importorskip("tflite_micro.python.tflite_micro.runtime", reason=EXTRA)
+    made = runtime.Interpreter.from_bytes(data)
+    made.set_input(x, 0)
+    made.invoke()
+    found: bytes = made.get_output(0).tobytes()
+    return found
+
+
+@pytest.mark.parametrize("data", [dense(), quantized(), layers("few"), dense(old=True)])
+def test_a_tree_that_is_written_says_what_was_read(data: bytes) -> None:
+    schema = pytest.importorskip("ai_edge_litert.schema_py_generated", reason=EXTRA)
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, list):
+            return [plain(one) for one in value]
+        if isinstance(value, np.ndarray):
+            return value.tobytes()
+        return (
+            {k: plain(v) for k, v in vars(value).items()} if hasattr(value, "__dict__") else value
+        )
+
+    again = bytes_of(tree_of(data))
+    both = [plain(schema.ModelT.InitFromPackedBuf(one, 0)) for one in (data, again)]
+    assert both[0] == both[1]
+    assert bytes_of(tree_of(again)) == again
+    assert all(region.start % 16 == 0 for region in parse(again).buffers)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_tflite_micro_answers_as_to_plain_weights(kind: str) -> None:
+    plain = layers(kind)
+    data, encoded = encode(plain)
+    names = ["conv", "deep", "fully"]  # of skewed ones the last would not be smaller
+    assert [one.name for one in encoded] == names[: 2 if kind == "skewed" else 3]
+    assert {one.coded.kind for one in encoded} == {KINDS[kind]}
+    assert len(data) < len(plain)
+    x = np.random.default_rng(1).integers(-128, 128, (1, 4, 4, 16)).astype(np.int8)
+    wanted = run(plain, x)
+    assert run(data, x) == wanted
+    assert len(set(wanted)) > 20  # an answer, and not one number
+
+
+def test_weights_stand_before_each_layer_that_takes_them() -> None:
+    data, encoded = encode(layers("few"))
+    (graph,) = parse(data).subgraphs
+    decoders = [one for one in graph.operators if one.op == "Custom TFLM_DECODE"]
+    assert [one.op for one in graph.operators] == [
+        "Custom TFLM_DECODE", "Conv2D", "Custom TFLM_DECODE", "DepthwiseConv2D", "Reshape",
+        "Custom TFLM_DECODE", "FullyConnected", "Custom TFLM_DECODE", "FullyConnected",
+    ]  # fmt: skip
+    assert decoders[2].inputs == decoders[3].inputs
+    assert decoders[2].outputs != decoders[3].outputs
+    raws = [one.raw for one in encoded]
+    assert decoded_of(data) == [*raws, raws[2]]
+
+
+def test_what_would_not_be_smaller_stays_and_nothing_smaller_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "x.tflite").write_bytes(dense())
+    with pytest.raises(ConvertError, match="no weight takes fewer bytes") as caught:
+        dcformat.write(dcformat.read(tmp_path / "x.tflite"), tmp_path / "x.tflm")
+    assert "x.tflm" in caught.value.place
+    assert not (tmp_path / "x.tflm").exists()
+
+
+def two_users(second: int, outputs: list[int]) -> bytes:
+    """A weight of few values that a dense layer takes, and what else is said."""
+    tensors = [tensor("x", (32, 64)), tensor("w", (64, 64), 1), tensor("y", (32, 64)),
+               tensor("z", (32, 64))]  # fmt: skip
+    operators = [operator(0, [0, 1], [2]), operator(1, [1, 1] if second == 0 else [2, 1], [3])]
+    graph = subgraph(tensors, operators, [0], outputs)
+    weights = int8_weights("few", 64, 64).astype("<f4").tobytes()
+    return file_of(model([graph], [DENSE, second], [weights]))
+
+
+def test_a_weight_that_others_take_too_stays_plain() -> None:
+    assert len(encode(two_users(DENSE, [3]))[1]) == 1
+    for data in (two_users(0, [3]), two_users(DENSE, [3, 1])):
+        with pytest.raises(ConvertError, match="no weight takes fewer bytes"):
+            encode(data)
+
+
+def test_tables_that_are_not_known_are_refused() -> None:
+    with pytest.raises(ConvertError, match="field 6 is not for TFLite Micro"):
+        tree_of(every_kind())
+    root = tree_of(layers("few"))
+    root.nodes(2)[0].nodes(3)[0].put(3, "b", 127)
+    with pytest.raises(ConvertError, match="options of kind 127"):
+        tree_of(bytes_of(root))
+
+
+def changed(data: bytes, change: Any) -> bytes:
+    root = tree_of(data)
+    change(root)
+    return bytes_of(root)
+
+
+def test_the_checker_finds_what_a_runtime_would_not() -> None:
+    data, _ = encode(layers("few"))
+
+    def index(root: Node) -> None:
+        tensor = root.nodes(2)[0].nodes(0)[parse(data).subgraphs[0].operators[0].inputs[1]]
+        tensor.link(0, Vector(struct.pack("<i", 16 + 7)))
+        buffer = root.nodes(4)[tensor.get(2, "I")].links[0]
+        buffer.data = buffer.data[: 16 + 7]  # type: ignore[union-attr]
+
+    def inputs(root: Node) -> None:
+        decode = root.nodes(2)[0].nodes(3)[0]
+        decode.links[1].data = decode.links[1].data[:4]  # type: ignore[union-attr]
+
+    def shape(root: Node) -> None:
+        first = parse(data).subgraphs[0].operators[0].outputs[0]
+        root.nodes(2)[0].nodes(0)[first].links[0].data = struct.pack(  # type: ignore[union-attr]
+            "<4i", 1 << 20, 3, 3, 16
+        )
+
+    def axis(root: Node) -> None:
+        first = parse(data).subgraphs[0].operators[0].outputs[0]
+        quantization = root.nodes(2)[0].nodes(0)[first].links[4]
+        assert isinstance(quantization, Node)
+        quantization.put(6, "i", 1)
+
+    changes = {
+        "index 7 into a table of 7": index,
+        "1 inputs, 1 outputs": inputs,
+        "bytes encoded where": shape,
+        "scales along axis 1 of 4": axis,
+    }
+    for words, change in changes.items():
+        with pytest.raises(CorruptError, match=words) as caught:
+            decoded_of(changed(data, change))
+        assert caught.value.place == "Custom TFLM_DECODE_0"
+
+
+@pytest.mark.realdata
+@pytest.mark.parametrize(
+    ("name", "preset", "settings", "most"),
+    [
+        ("ad01_fp32", "deep", {}, 232_228),
+        ("ad01_int8", "lossless", {}, 189_764),
+        ("pretrainedResnet", "deep", {"bits": 6}, 82_104),
+        ("vww_96_int8", "lossless", {}, 187_588),
+    ],
+)
+def test_real_models_are_smaller_and_answer_the_same(
+    name: str, preset: str, settings: dict[str, Any], most: int, data_dir: Path, tmp_path: Path
+) -> None:
+    source = dcformat.read(data_dir / "tflite" / f"{name}.tflite")
+    dcformat.save(dcformat.compress(source, preset, **settings), tmp_path / "m.dcf")
+    coded = dcformat.load(tmp_path / "m.dcf").coded_model()
+    dcformat.write(coded, tmp_path / "m.tflite")
+    made = dcformat.write(coded, tmp_path / "m.tflm")
+    assert made.stored == (tmp_path / "m.tflm").stat().st_size <= most * 1.01
+    graph = parse((tmp_path / "m.tflite").read_bytes()).subgraphs[0]
+    entry = graph.tensors[graph.inputs[0]]
+    x = np.random.default_rng(3).integers(-128, 128, entry.shape)
+    x = x.astype(np.int8 if entry.type == 9 else np.float32)
+    plain, encoded = ((tmp_path / f"m.{end}").read_bytes() for end in ("tflite", "tflm"))
+    assert run(encoded, x) == run(plain, x)
