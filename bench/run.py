@@ -2,6 +2,7 @@
 
 sizes     the same integers by us and by others; targets
 quantizers  the default quantizer next to exact k-means, at equal error
+fitting   what searches for a size or a bound find, bytes and accuracy
 files     whole .dcf files of real models; of the given MODEL.onnx
 encoding  speed of writing
 decoding  speed of reading
@@ -22,6 +23,7 @@ from pathlib import Path
 import decoding
 import encoding
 import files
+import fitting
 import memory
 import quantizers
 import sizes
@@ -41,6 +43,7 @@ def main() -> None:
     sections: dict[str, Callable[[bool], list[Table]]] = {
         "sizes": sizes.tables,
         "quantizers": quantizers.tables,
+        "fitting": fitting.tables,
         "files": lambda quick: files.tables(models, quick),
         "encoding": encoding.tables,
         "decoding": decoding.tables,
