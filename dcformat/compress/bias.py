@@ -67,4 +67,4 @@ def _series(z: F64) -> F64:
     for n in range(1, _TERMS):
         term = term * z * z / (2 * n + 1)
         whole = whole + term
-    return whole
+    return np.asarray(whole)
