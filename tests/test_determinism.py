@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-# Prints one digest a model, setting and target; the arguments are the number of jobs and models.
+# Prints one digest a model, setting and target or C; arguments are the number of jobs and models.
 CODE = """
 import hashlib, sys
 from pathlib import Path
@@ -24,8 +24,14 @@ for number, path in enumerate(models):
             dcformat.save(coded, "out.dcf", target=target, jobs=int(jobs))
             digest = hashlib.sha256(Path("out.dcf").read_bytes()).hexdigest()
             print(number, preset, *more, target, digest)
+        if not coded.tensors:
+            continue
+        dcformat.write(coded, "out.c", selftest=True, with_decoder=True)
+        made = ("out.c", "out.h", "out_selftest.c", "dcf.h", "dcf.c")
+        digest = hashlib.sha256(b"".join(Path(one).read_bytes() for one in made)).hexdigest()
+        print(number, preset, *more, "C", digest)
 """
-SETTINGS = 8
+SETTINGS = 12
 #: Small models of differing types; without the extension they take seconds, not minutes.
 REAL = (
     "all_dtypes", "lstm_1layer", "micro_kws_m_fp32", "mnist_int8_dynamic", "tiny_random_gpt2_fp16",

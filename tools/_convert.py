@@ -71,7 +71,8 @@ class Outcome:
     sizes of a .dcf. `assumed` counts tensors by what was assumed of them, where no graph told.
     `made` is what a writer of several files says; `stored` is then what they take in flash.
     `files` are those beside the input in which some of its numbers are; `measured` is what a
-    search found.
+    search found. `row_cost` are the bytes that it takes to make every row decodable alone, None
+    where that was not asked for.
     """
 
     job: Job
@@ -87,6 +88,7 @@ class Outcome:
     made: Made | None = None
     files: tuple[Path, ...] = ()
     measured: Measured | None = None
+    row_cost: int | None = None
 
     @property
     def worst(self) -> Line | None:
@@ -158,6 +160,8 @@ def _store(job: Job, coded: CodedModel, wishes: Wishes, target: str, tick: Tick)
         job, tensors=len(coded.tensors), layers=None, weights=_weights(coded), source=0, stored=0
     )
     settings = wishes.settings(target)
+    if settings.row_access:
+        outcome = replace(outcome, row_cost=_row_cost(coded, settings))
     if job.output_format == DCF:
         stored, sections = _encode(job, coded, settings, tick)
         return replace(outcome, stored=stored, sections=sections)
@@ -209,6 +213,18 @@ def _encode(
         size = stream.seek(0, os.SEEK_END)
     sizes = {section.name.lower(): stored for section, stored in found.items()}
     return size, {**sizes, "frame": size - sum(sizes.values())}
+
+
+def _row_cost(coded: CodedModel, settings: Settings) -> int:
+    """Return by how many bytes a file grows if every row is a block."""
+    sizes = []
+    with scratch_folder() as folder:
+        for row_access in (False, True):
+            with (folder / "size.dcf").open("w+b") as stream:
+                encode_to(stream, coded, replace(settings, row_access=row_access))
+                sizes.append(stream.seek(0, os.SEEK_END))
+    plain, by_rows = sizes
+    return by_rows - plain
 
 
 def _layers(model: Model) -> int:

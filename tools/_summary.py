@@ -64,6 +64,7 @@ def show(talk: Talk, outcome: Outcome) -> None:
     rows = [
         ("tensors", _tensors(outcome)),
         ("stored", human_size(stored)),
+        ("rows alone", _row_cost(outcome)),
         ("weights", human_size(outcome.weights) + _times(outcome.weights, stored)),
         ("source file", human_size(outcome.source) + _against_source(outcome)),
         ("largest error", "" if outcome.worst is None else _worst(outcome.worst)),
@@ -89,6 +90,14 @@ def _tensors(outcome: Outcome) -> str:
     done = _counted([line.done for line in outcome.lines])
     kinds = [f"{safe_name(kind)} ({count:,})" for kind, count in done.items()]
     return text + (f": {', '.join(kinds)}" if kinds else "")
+
+
+def _row_cost(outcome: Outcome) -> str:
+    cost = outcome.row_cost
+    if cost is None:
+        return ""
+    share = 100 * cost / max(1, outcome.stored - cost)
+    return f"{cost:+,} bytes ({share:+.1f} %) that --row-access costs"
 
 
 def _against_source(outcome: Outcome) -> str:
@@ -195,6 +204,7 @@ def as_json(outcome: Outcome) -> dict[str, Any]:
         "source_ratio": _ratio(outcome.source, outcome.stored),
         "largest_error": None if worst is None else _finite(worst.error),
         "largest_error_tensor": worst.name if worst is not None and worst.error else None,
+        "row_access_bytes": outcome.row_cost,
         "sections": outcome.sections,
         "left_alone": _left_alone(outcome),
         "tensor_lines": [_line(line) for line in outcome.lines],

@@ -20,6 +20,7 @@ With --json, one object on standard output (on standard error where that carries
                 "source_ratio": 4.05,     source_bytes / stored_bytes
                 "largest_error": 0.01,    null where nothing was compressed, or not finite
                 "largest_error_tensor": "conv1.weight",
+                "row_access_bytes": 168,  what --row-access costs; null without it
                 "sections": {"records": 480, ..., "frame": 100},       stored bytes of a .dcf
                 "left_alone": {"bias": 12, ...},                       tensors by reason
                 "tensor_lines": [{"name": "conv1.weight", "op": "Conv", "role": "weight",
@@ -92,7 +93,9 @@ def _show_cmake_dir(ctx: click.Context, _: click.Parameter, wanted: bool) -> Non
 @click.option(
     "--prefer", type=click.Choice(["size", "speed"]), default="size", help="Smallest, or fast."
 )
-@click.option("--row-access", is_flag=True, help="Make every row decodable alone.")
+@click.option(
+    "--row-access", is_flag=True, help="Make every row decodable alone; says at what cost."
+)
 @click.option("--recipe", metavar="FILE.toml", help="Settings for all layers and for single ones.")
 @click.option("--fit", metavar="SIZE", help="Search for the best that fits: 200KiB.")
 @click.option("--fit-for", type=click.Choice(["dcf", "c"]), help="--fit: the .dcf, or C's flash.")

@@ -215,6 +215,18 @@ def test_encoder_options_reach_the_encoder(run: Any, net: Path, tmp_path: Path) 
     assert sizes["--row-access"] != sizes["--target=mcu"]
 
 
+@pytest.mark.parametrize("name", ["a.dcf", "a.c"])
+def test_row_access_says_what_it_costs(run: Any, net: Path, tmp_path: Path, name: str) -> None:
+    out, options = tmp_path / name, ("--preset=deep", "--prune=0.6")
+    (plain,) = parsed(run, net, "-o", out, *options)["files"]
+    assert plain["row_access_bytes"] is None
+    (by_rows,) = parsed(run, net, "-o", out, *options, "--row-access")["files"]
+    cost = by_rows["row_access_bytes"]
+    assert cost == by_rows["stored_bytes"] - plain["stored_bytes"] > 0
+    said = run("dcconvert", net, "-o", out, *options, "--row-access")
+    assert f"rows alone     +{cost:,} bytes (" in said.stdout
+
+
 def test_help_and_version_end_with_0(run: Any) -> None:
     for option in ("-h", "--help", "--version"):
         result = run("dcconvert", option)
