@@ -15,6 +15,7 @@ from dcformat.compress import Gram, Recipe, compress, recipe_toml, uses_of
 from dcformat.encode import Settings
 from dcformat.errors import ConvertError
 from dcformat.files import atomic_output
+from dcformat.ids import GraphFormat
 from dcformat.model import Model
 from dcformat.prints import content_id
 from dcformat.scaled import with_scales
@@ -104,10 +105,11 @@ class Choice:
         raise ConvertError(problem, place=self.recipe.origin or "recipe")
 
     def _trials(self, metric: str) -> Trials:
-        uses = uses_of(self.model)
-        weights = [n for n, use in uses.items() if use.role == "weight"]
-        if self.model.graph is None:
-            raise ConvertError("has no graph to run, which calibration and searches need")
+        graph = self.model.graph
+        if graph is None or graph.format != GraphFormat.ONNX:
+            problem = "has no ONNX graph to run, which calibration and searches need"
+            raise ConvertError(problem, place=str(self.source))
+        weights = [n for n, use in uses_of(self.model).items() if use.role == "weight"]
         model = self.source if self.source.suffix == ".onnx" else self.model
         return Trials(model, weights, self.data.calib, self.data.evaluation, metric)
 

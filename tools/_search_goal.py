@@ -19,6 +19,7 @@ import numpy.typing as npt
 from dcformat.compress.allocate import Part
 from dcformat.errors import ConvertError
 from dcformat.files import atomic_output
+from dcformat.tools._terminal import human_size
 from dcformat.tools._trials import Divergence, Evaluation, Trials
 
 Changed = Mapping[str, npt.NDArray[Any]]
@@ -70,6 +71,11 @@ class Goal:
     @property
     def bounded(self) -> bool:
         return self.drop is not None or self.quality is not None
+
+    @property
+    def described(self) -> str:
+        most = "" if self.size is None else f"{human_size(self.size)} at most"
+        return " and ".join(words for words in (most, self.bound) if words)
 
     @property
     def bound(self) -> str:

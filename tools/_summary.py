@@ -27,7 +27,7 @@ _PLAIN = {
 }
 _STAYS = ": stays in the graph: "
 _MOST_NOTES = 5
-_KEEP = "use --preset lossless to keep every bit"
+KEEP = "use --preset lossless to keep every bit"
 
 
 def describe_recipe(recipe: Recipe) -> str:
@@ -49,7 +49,7 @@ def describe_recipe(recipe: Recipe) -> str:
         what += f", {recipe.prune:.4g} of {unit}them pruned"
     if recipe.rules:
         what += f", {count_of(len(recipe.rules), 'rule')} for single layers"
-    return f"{recipe.preset}: lossy, {what}; {_KEEP}"
+    return f"{recipe.preset}: lossy, {what}; {KEEP}"
 
 
 def is_lossy(recipe: Recipe) -> bool:

@@ -56,7 +56,7 @@ from dcformat.tools._convert import Outcome, Wishes, convert, is_special
 from dcformat.tools._depfile import write_depfile
 from dcformat.tools._plan import DCF, STANDARD, Job, check_formats, plan, takes_external
 from dcformat.tools._search_options import SEARCH_OPTIONS, check_search, data_of, goal_of
-from dcformat.tools._summary import as_json, describe_recipe, is_lossy, show
+from dcformat.tools._summary import KEEP, as_json, describe_recipe, is_lossy, show
 from dcformat.tools._terminal import Talk
 
 C_OPTIONS = ("c_form", "prefix", "layout", "pack_int4", "activations", "selftest", "with_decoder")
@@ -183,7 +183,7 @@ class _Depfile:
 
 
 def _run(talk: Talk, jobs: list[Job], wishes: Wishes, depfile: _Depfile | None) -> int:
-    lossy, line = _first_line(jobs, wishes.recipe)
+    lossy, line = _first_line(jobs, wishes)
     talk.say(line)
     with terminal.progress(talk) as tick:
         results = [_attempt(talk, job, wishes, tick, depfile) for job in jobs]
@@ -218,10 +218,15 @@ def _attempt(
         return {"input": job.source, "output": job.output, "status": "error", "error": reason}
 
 
-def _first_line(jobs: list[Job], recipe: Recipe) -> tuple[bool | None, str]:
+def _first_line(jobs: list[Job], wishes: Wishes) -> tuple[bool | None, str]:
     """Say whether the weights may change, before anything is done."""
     if any(job.source_format != DCF and job.chooses for job in jobs):
-        return is_lossy(recipe), describe_recipe(recipe)
+        if wishes.goal is not None:
+            return (
+                True,
+                f"a search: lossy, {wishes.goal.described}; use --preset lossless to keep every bit",
+            )
+        return is_lossy(wishes.recipe), describe_recipe(wishes.recipe)
     return None, "no weight is changed"
 
 

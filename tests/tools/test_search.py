@@ -201,6 +201,20 @@ def test_a_state_that_is_none(task, tmp_path, name, text):
     assert "state.json: holds no state of a search" in out
 
 
+def test_a_model_without_an_onnx_graph_cannot_be_run(task, tmp_path):
+    model = dcformat.read(task / "net.onnx")
+    dcformat.write(model, tmp_path / "w.safetensors")
+    out = run(tmp_path, "-o", tmp_path / "n.dcf", "--fit", "1800", model="w.safetensors", code=1)
+    assert "w.safetensors: has no ONNX graph to run" in out
+
+
+def test_the_first_line_says_what_is_searched_for(task, tmp_path):
+    wishes = ("--fit", "1800", "--max-drop", "50%")
+    out = run(task, "-o", tmp_path / "n.dcf", *wishes, *data(task))
+    first = "a search: lossy, 1,800 B (1.8 KiB) at most and a loss of 0.5 of top1 at most; use"
+    assert out.startswith(first)
+
+
 def test_layers_that_the_recipe_keeps_stay_exact(task, tmp_path):
     recipe, out = tmp_path / "r.toml", tmp_path / "net.dcf"
     recipe.write_text('version = 1\n[[layer]]\nmatch = "b"\nmethod = "exact"\n')
