@@ -4,6 +4,7 @@ sizes     the same integers by us and by others; targets
 quantizers  the default quantizer next to exact k-means, at equal error
 fitting   what searches for a size or a bound find, bytes and accuracy
 files     whole .dcf files of real models; of the given MODEL.onnx
+fixed     networks in fixed point: right answers by bits (ten minutes)
 encoding  speed of writing
 decoding  speed of reading
 starting  start-up of the commands
@@ -24,6 +25,7 @@ import decoding
 import encoding
 import files
 import fitting
+import fixed_point
 import memory
 import quantizers
 import sizes
@@ -45,6 +47,7 @@ def main() -> None:
         "quantizers": quantizers.tables,
         "fitting": fitting.tables,
         "files": lambda quick: files.tables(models, quick),
+        "fixed": fixed_point.tables,
         "encoding": encoding.tables,
         "decoding": decoding.tables,
         "starting": starting.tables,

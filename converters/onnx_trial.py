@@ -12,7 +12,8 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from onnx import ModelProto, helper
+import numpy.typing as npt
+from onnx import ModelProto, helper, numpy_helper
 
 from dcformat.errors import ConvertError
 from dcformat.graph import DATA_FIELDS
@@ -23,24 +24,14 @@ from .onnx_files import FileBytes, look_at
 from .onnx_names import names_of
 from .onnx_scopes import Node, Program, Site, Steps, follow, program_of, resolve, text
 from .onnx_trace import Trace, trace
+from .onnx_windows import Window
 
 _FUNCTIONS = 25  # field of ModelProto
 _INITIALIZERS = 5  # field of GraphProto
 _REALS = frozenset({DType.FLOAT, DType.FLOAT16, DType.DOUBLE})
 _SAMPLES = "samples of a trial"  # name of an open axis
+_SMALL = 1 << 12  # bytes
 _PASSED = frozenset({"Identity", "Transpose"})
-
-
-@dataclass(frozen=True)
-class Window:
-    """How a convolution goes over its input; `pads` are those of ONNX, unless `auto_pad` says."""
-
-    kernel: tuple[int, ...]
-    strides: tuple[int, ...]
-    dilations: tuple[int, ...]
-    pads: tuple[int, ...]
-    auto_pad: str
-    groups: int
 
 
 @dataclass(frozen=True)
@@ -68,6 +59,7 @@ class Varied:
     dtype: DType
     shape: tuple[int, ...]
     meetings: tuple[Meeting, ...]  # none where one of its uses is not a plain product
+    small: npt.NDArray[Any] | None  # its own numbers, where a reader leaves them in the graph
 
 
 @dataclass(frozen=True)
@@ -88,7 +80,7 @@ def trial_of(path: Path, weights: Iterable[str]) -> Trial:
     with file.open() as stream:
         source = FileBytes(stream, file.size)
         found = wire.scan(source)
-        program = program_of(_without(source, found, {span.path for span in found.tensors}))
+        program = program_of(_without(source, found, _large(found)))
         sites = _sites(program, names_of(program, found), weights)
         fixed = {name: why for name, site in sites.items() if (why := _refusal(site))}
         chosen = {name: site for name, site in sites.items() if name not in fixed}
@@ -96,7 +88,14 @@ def trial_of(path: Path, weights: Iterable[str]) -> Trial:
     meetings = _meetings(program, chosen)
     feeds = _lift_out(model, program, chosen)
     varied = tuple(
-        Varied(name, feeds[name], DType(site.proto.data_type), tuple(site.dims), meetings[name])
+        Varied(
+            name,
+            feeds[name],
+            DType(site.proto.data_type),
+            tuple(site.dims),
+            meetings[name],
+            None if site.path in _large(found) else numpy_helper.to_array(site.proto),
+        )
         for name, site in chosen.items()
     )
     return Trial(bytes(model.SerializeToString()), varied, fixed)
@@ -139,6 +138,16 @@ def _without(source: wire.Source, found: wire.Scan, paths: set[wire.Path]) -> An
         return ModelProto.FromString(light)
     except Exception as error:  # protobuf's DecodeError, whichever implementation raises it
         raise ConvertError("not an ONNX model") from error
+
+
+def _large(found: wire.Scan) -> set[wire.Path]:
+    """Return the tensors that a reader takes out of the graph, or whose data is elsewhere."""
+    return {
+        span.path
+        for span in found.tensors
+        if sum(f.end - f.start for f in span.fields) >= _SMALL
+        or any(f.number == wire.EXTERNAL_DATA for f in span.fields)
+    }
 
 
 def _sites(program: Program, names: Mapping[wire.Path, str], weights: Iterable[str]) -> Any:
@@ -256,16 +265,21 @@ def _conv(node: Node, index: int, found: Trace, seen: tuple[int, ...]) -> Meetin
     if index != 1 or len(seen) < 3:
         return None
     dims = [found.dims[axis] for axis in seen]
-    rank = len(dims) - 2
-    window = Window(
-        kernel=tuple(dims[2:]),
+    window = window_of(node, dims[2:])
+    return _unless_constant(node, Meeting(node.inputs[0], seen, prod(dims[1:]), 1, window))
+
+
+def window_of(node: Node, kernel: list[int]) -> Window:
+    """Return how a convolution goes over its input."""
+    rank = len(kernel)
+    return Window(
+        kernel=tuple(kernel),
         strides=tuple(node.numbers("strides") or [1] * rank),
         dilations=tuple(node.numbers("dilations") or [1] * rank),
         pads=tuple(node.numbers("pads") or [0] * 2 * rank),
         auto_pad=_string(node, "auto_pad") or "NOTSET",
         groups=node.number("group", 1),
     )
-    return _unless_constant(node, Meeting(node.inputs[0], seen, prod(dims[1:]), 1, window))
 
 
 def _gemm(node: Node, index: int, found: Trace, seen: tuple[int, ...]) -> Meeting | None:

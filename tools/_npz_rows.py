@@ -7,6 +7,7 @@ Sister: tools/_activations_run.py, which asks.
 from __future__ import annotations
 
 import zipfile
+import zlib
 from collections.abc import Iterator
 from math import prod
 from pathlib import Path
@@ -43,7 +44,10 @@ class Rows:
 
     def _read(self, stream: IO[bytes], shape: tuple[int, ...]) -> npt.NDArray[Any]:
         size = prod(shape) * self.dtype.itemsize
-        data = stream.read(size)
+        try:
+            data = stream.read(size)
+        except (EOFError, zipfile.BadZipFile, zlib.error) as error:
+            raise ConvertError(f"array {self.name!r} is damaged: {error}") from error
         if len(data) != size:
             raise ConvertError(f"array {self.name!r} ends before its numbers do")
         return np.frombuffer(data, self.dtype).reshape(shape)

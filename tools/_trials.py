@@ -147,6 +147,11 @@ class Trials:
         blocks = tuple(arrays[f"block {i}"] for i in range(found["blocks"]))
         return Gram(tuple(found["order"]), found["groups"], blocks, arrays["mean"])
 
+    def ranges(self, values: Sequence[str]) -> dict[str, tuple[float, float]]:
+        """Return the least and the largest number of inner values on the calibration data."""
+        _, arrays = self._child.ask({"do": "ranges", "names": list(values)}, {})
+        return {n: (float(a), float(b)) for n, (a, b) in zip(values, arrays["ranges"], strict=True)}
+
     def evaluate(self, changed: Weights) -> Evaluation:
         """Run all of the evaluation data; without changes that is the float model."""
         found, arrays = self._child.ask({"do": "evaluate"}, changed)

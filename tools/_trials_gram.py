@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dcformat.converters.onnx_trial import Meeting, Window
+from dcformat.converters.onnx_trial import Meeting
+from dcformat.converters.onnx_windows import Window, gathered
 from dcformat.errors import ConvertError
 
 F64 = npt.NDArray[np.float64]
@@ -126,43 +127,9 @@ def _vectors(axis: int, values: Array, picker: Picker) -> F64:
 
 def _windows(window: Window, values: Array, picker: Picker) -> F64:
     """Gather the inputs of a convolution at some positions of its output."""
-    samples, channels, *sizes = values.shape
-    before, after = pads_of(window, sizes)
-    padded = np.pad(values, [(0, 0), (0, 0), *zip(before, after, strict=True)])
-    outs = [
-        (n + a + b - (k - 1) * d - 1) // s + 1
-        for n, a, b, k, d, s in zip(
-            sizes, before, after, window.kernel, window.dilations, window.strides, strict=True
-        )
-    ]
-    places = prod(outs)
-    chosen = picker.pick(samples * places, places)
-    starts = np.unravel_index(chosen % places, outs)
-    offsets = np.unravel_index(np.arange(prod(window.kernel)), window.kernel)
-    spots = [
-        start[:, None] * s + offset[None, :] * d
-        for start, s, offset, d in zip(
-            starts, window.strides, offsets, window.dilations, strict=True
-        )
-    ]
-    flat = np.ravel_multi_index(spots, padded.shape[2:])
-    spread = padded.reshape(samples, channels, -1)
-    at = spread[(chosen // places)[:, None, None], np.arange(channels)[:, None], flat[:, None, :]]
-    return np.asarray(at, np.float64).reshape(len(chosen), window.groups, -1)
-
-
-def pads_of(window: Window, sizes: list[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Return the zeros before and after each axis."""
-    rank = len(sizes)
-    if window.auto_pad == "VALID":
-        return (0,) * rank, (0,) * rank
-    if window.auto_pad in ("", "NOTSET"):
-        return window.pads[:rank], window.pads[rank:]
-    totals = []
-    for n, k, d, s in zip(sizes, window.kernel, window.dilations, window.strides, strict=True):
-        totals.append(max(0, ((n + s - 1) // s - 1) * s + (k - 1) * d + 1 - n))
-    low, high = tuple(t // 2 for t in totals), tuple(t - t // 2 for t in totals)
-    return (low, high) if window.auto_pad == "SAME_UPPER" else (high, low)
+    places = prod(window.places(list(values.shape[2:])))
+    chosen = picker.pick(len(values) * places, places)
+    return np.asarray(gathered(window, values, chosen), np.float64)
 
 
 def stride_of(period: int, rows: float) -> int:

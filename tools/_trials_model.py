@@ -40,10 +40,7 @@ class TrialModel:
         own = {tensor.name: tensor for tensor in read_onnx.read(path).tensors}
         self.trial: Trial = trial_of(path, weights)
         self.varied: dict[str, Varied] = {v.name: v for v in self.trial.varied}
-        for name in self.varied:
-            if name not in own:
-                raise ConvertError(f"the model has no weight {name!r}")
-        self.own = {name: own[name].data for name in self.varied}
+        self.own = {n: own[n].data if v.small is None else v.small for n, v in self.varied.items()}
         self.bytes = self.trial.model
         self._start()
         self._open_batch()
@@ -138,6 +135,20 @@ class _WithWeights:
 
     def run(self, names: None, feed: Arrays) -> list[Any]:
         return list(self._model.session.run(names, {**feed, **self._weights}))
+
+
+def ranges(model: TrialModel, samples: Samples, names: Sequence[str]) -> npt.NDArray[np.float64]:
+    """Return the least and the largest number of inner values, over all samples: (names, 2)."""
+    given = {one.name for one in model.inputs}
+    inner = [name for name in names if name not in given]
+    session = session_of(watched(model.bytes, inner), model.folder, plain=True)
+    weights, found = model.feed_of({}), np.array([[np.inf, -np.inf]] * len(names))
+    for _, feed in samples.batches():
+        values = {**feed, **_inner_values(session, inner, {**feed, **weights})}
+        for at, name in enumerate(names):
+            low, high = found[at]
+            found[at] = min(low, values[name].min()), max(high, values[name].max())
+    return found
 
 
 class Runs:

@@ -29,7 +29,7 @@ from dcformat.errors import ConvertError, DcfError
 from ._run import limit
 from ._trials_data import Samples, samples_of, synthetic_samples
 from ._trials_metrics import SMALLER_IS_BETTER, metric_of
-from ._trials_model import Grams, Runs, TrialModel
+from ._trials_model import Grams, Runs, TrialModel, ranges
 from ._trials_pipe import BrokenMessageError, Message, receive, send
 
 Arrays = dict[str, npt.NDArray[Any]]
@@ -97,6 +97,8 @@ class Bench:
             return {"noise": found.noise, "changed": found.changed, "samples": found.samples}, {}
         if kind == "gram":
             return self._gram(header["name"])
+        if kind == "ranges":
+            return {}, {"ranges": ranges(self.model, self.calibration.samples, header["names"])}
         if kind == "evaluate":
             return self._evaluate(arrays)
         raise ConvertError(f"unknown request {kind!r}")
