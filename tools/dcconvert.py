@@ -222,10 +222,7 @@ def _first_line(jobs: list[Job], wishes: Wishes) -> tuple[bool | None, str]:
     """Say whether the weights may change, before anything is done."""
     if any(job.source_format != DCF and job.chooses for job in jobs):
         if wishes.goal is not None:
-            return (
-                True,
-                f"a search: lossy, {wishes.goal.described}; use --preset lossless to keep every bit",
-            )
+            return True, f"a search: lossy, {wishes.goal.described}; {KEEP}"
         return is_lossy(wishes.recipe), describe_recipe(wishes.recipe)
     return None, "no weight is changed"
 
