@@ -29,7 +29,8 @@ def floats_of(data: Array, dtype: DType) -> Floats:
 
 def reals_of(data: Array, dtype: DType) -> F64:
     """Return elements of one of REALS as float64, exactly, in the same shape."""
-    return np.asarray(floats_of(data, dtype), np.float64)
+    with np.errstate(invalid="ignore"):  # a signalling NaN becomes a quiet one
+        return np.asarray(floats_of(data, dtype), np.float64)
 
 
 def as_type(values: F64, dtype: DType) -> Array:
