@@ -63,7 +63,7 @@ DECODING = (
 )  # fmt: skip
 LOOKING = ("dcf_info_of", "dcf_find", "dcf_name", "dcf_layer_at")
 ALL = ("sizeof(dcf_model)", "sizeof(dcf_tensor)", "sizeof(dcf_cursor)")
-BYTES_ONLY = ("RUN", "PACKED", "FIXED", "SYMBOLS", "BLOCKS")
+BYTES_ONLY = ("RUN", "PACKED", "FIXED", "POW2", "SYMBOLS", "BLOCKS")
 
 
 def _tables(count: int, symbols: int) -> tuple[str, str]:

@@ -60,6 +60,7 @@ def features(opened: Opened) -> dict[str, bool]:
         "HUFFMAN": any(h.coder == Coder.HUFFMAN for h in heads),
         "FIXED": any(h.values == ValuesId.FIXED for h in heads),
         "AFFINE": any(h.values == ValuesId.AFFINE for h in heads),
+        "POW2": any(h.values == ValuesId.POW2 for h in heads),
         "CODEBOOK": any(h.values == ValuesId.CODEBOOK for h in heads),
         "SYMBOLS": any(WIDTH[plan.number] > 1 for plan in plans),
         "BLOCKS": any(h.blocks is not None for h in heads),

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dcformat.coded import Affine, Codebook, CodedTensor, Fixed, Raw
+from dcformat.coded import Affine, Codebook, CodedTensor, Fixed, Pow2, Raw
 from dcformat.errors import ConvertError
 from dcformat.ids import NUMPY, WIDTH, DType
 from dcformat.model import Array
@@ -84,7 +84,7 @@ class Dense:
         values = self.facts.values
         if isinstance(values, Raw) or values.axis is None:
             return []
-        if isinstance(values, Fixed):
+        if isinstance(values, Fixed | Pow2):
             return [Part("fraction", "int8_t", values.fraction.astype(np.int8))]
         if isinstance(values, Codebook):
             return [Part("scale", "float", _floats(values.scale))]

@@ -19,6 +19,7 @@ from dcformat.coded import (
     CodedModel,
     CodedTensor,
     Fixed,
+    Pow2,
     Raw,
     Values,
     expand_tensor,
@@ -183,6 +184,9 @@ def _meaning(values: Values) -> str:
         return ""
     if isinstance(values, Fixed):
         return ", Q-format by channel" if values.axis is not None else f", Q.{int(values.fraction)}"
+    if isinstance(values, Pow2):
+        which = "by channel" if values.axis is not None else f"= {int(values.fraction)}"
+        return f", q for 2^(|q| - 1 - n) with the sign of q, n {which}"
     if isinstance(values, Affine):
         return f" times a scale{_each(values.axis, values.block)}"
     return _book(values)

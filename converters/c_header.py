@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from dcformat.coded import Affine, Codebook, Fixed, Raw
+from dcformat.coded import Affine, Codebook, Fixed, Pow2, Raw
 from dcformat.ids import BITS, WIDTH
 
 from .c_facts import Firmware, TensorFacts, numbers_in_words
@@ -72,7 +72,7 @@ def meaning(facts: TensorFacts) -> dict[str, str]:
     values = facts.values
     if isinstance(values, Raw) or values.axis is not None:
         return {}
-    if isinstance(values, Fixed):
+    if isinstance(values, Fixed | Pow2):
         return {"FRACTION": integer(int(values.fraction))}
     if isinstance(values, Affine):
         point = {"ZERO_POINT": integer(int(values.zero_point))}

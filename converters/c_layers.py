@@ -22,7 +22,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dcformat.coded import Affine, Codebook, CodedModel, CodedTensor, Fixed, Raw, expand_tensor
+from dcformat.coded import (
+    Affine,
+    Codebook,
+    CodedModel,
+    CodedTensor,
+    Fixed,
+    Pow2,
+    Raw,
+    expand_tensor,
+)
 from dcformat.errors import ConvertError
 from dcformat.ids import DType, Rounding
 from dcformat.model import LayerFormat
@@ -160,6 +169,8 @@ def _scale_and_axis(weight: CodedTensor) -> tuple[Any, int | None]:
         return None, None
     if isinstance(values, Fixed):
         return np.ldexp(1.0, -values.fraction), values.axis
+    if isinstance(values, Pow2):
+        raise ConvertError("a weight of powers of two, whose products are shifts")
     if isinstance(values, Affine):
         if values.block or np.any(values.zero_point):
             raise ConvertError("a weight with zero points, or with scales by block")

@@ -41,6 +41,21 @@ class Fixed:
 
 
 @dataclass(frozen=True, eq=False)
+class Pow2:
+    """A symbol q means 0, or sign(q) * 2**(abs(q) - 1 - n) (spec/encodings/values_pow2.md).
+
+    `fraction` n is int32 of shape () or, with `axis`, (dims[axis],). Numbers are INT8.
+    """
+
+    fraction: I32
+    axis: int | None = None
+
+    @property
+    def number(self) -> DType:
+        return DType.INT8
+
+
+@dataclass(frozen=True, eq=False)
 class Affine:
     """A symbol q means float32(q - zero_point) * scale (spec/encodings/values_affine.md).
 
@@ -73,14 +88,14 @@ class Codebook:
     fraction: int | None = None
 
 
-Values = Union[Raw, Fixed, Affine, Codebook]
+Values = Union[Raw, Fixed, Affine, Codebook, Pow2]
 
 
 @dataclass(frozen=True, eq=False)
 class CodedTensor:
     """One tensor as symbols and the table of what they mean.
 
-    `symbols` has the logical shape: NUMPY[dtype] for Raw, NUMPY[number] for Fixed and Affine,
+    `symbols` has the logical shape: NUMPY[dtype] for Raw, NUMPY[number] for Fixed, Affine and Pow2,
     uint8 indices for Codebook. `order` is the axis order that kernels want, a hint for the
     encoder that is not part of the value. `exact` says that no number was changed.
     """
@@ -237,8 +252,11 @@ def expand_numbers(
         return _from_float32(_scaled(numbers, values, spread), dtype)
 
 
-def _scaled(numbers: Array, values: Fixed | Affine | Codebook, spread: _Spread) -> F32:
+def _scaled(numbers: Array, values: Fixed | Affine | Codebook | Pow2, spread: _Spread) -> F32:
     """Return what `numbers` mean in float32."""
+    if isinstance(values, Pow2):
+        shifts = np.abs(numbers.astype(np.int32)) - 1 - spread.over(values.fraction)
+        return np.asarray(np.ldexp(np.sign(numbers.astype(np.float32)), shifts), np.float32)
     real: F32 = numbers.astype(np.float32)
     if isinstance(values, Affine):
         real -= spread.over(values.zero_point.astype(np.float32), values.block)

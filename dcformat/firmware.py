@@ -23,8 +23,8 @@ FOLDER = Path(__file__).parent / "c"
 #: In the order of what uses what.
 _PARTS = (
     "source", "crc", "dtype", "coder_packed", "coder_huffman", "layout_dense", "layout_gap",
-    "layout_run", "values_raw", "values_fixed", "values_affine", "values_codebook", "tables",
-    "rooms", "record", "open", "decode", "check", "info", "float", "find", "strerror",
+    "layout_run", "values_raw", "values_fixed", "values_affine", "values_codebook", "values_pow2",
+    "tables", "rooms", "record", "open", "decode", "check", "info", "float", "find", "strerror",
 )  # fmt: skip
 _HEAD = """\
 /* The dcformat decoder in one file. Made from dcformat/c by dcformat.firmware. */

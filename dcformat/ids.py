@@ -57,6 +57,7 @@ class ValuesId(IntEnum):
     FIXED = 1
     AFFINE = 2
     CODEBOOK = 3
+    POW2 = 4
 
 
 class Coder(IntEnum):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .coded import Affine, Codebook, CodedTensor, Fixed, Raw, numbers_of
+from .coded import Affine, Codebook, CodedTensor, Fixed, Pow2, Raw, numbers_of
 from .model import LARGE, PIECE, windows
 
 
@@ -61,9 +61,12 @@ def _meaning(tensor: CodedTensor) -> bytes:
     if isinstance(values, Raw):
         return b"\0"
     axis = 0xFF if values.axis is None else values.axis
-    if isinstance(values, Fixed) or (isinstance(values, Codebook) and values.fraction is not None):
+    if isinstance(values, Fixed | Pow2) or (
+        isinstance(values, Codebook) and values.fraction is not None
+    ):
         lengths = np.atleast_1d(np.asarray(values.fraction, "<i4"))
-        return struct.pack("<BBI", 1, axis, lengths.size) + lengths.tobytes()
+        kind = 3 if isinstance(values, Pow2) else 1
+        return struct.pack("<BBI", kind, axis, lengths.size) + lengths.tobytes()
     if values.scale is None:
         return b"\0"
     scale = np.atleast_1d(values.scale.astype("<f4"))

@@ -14,7 +14,7 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
-from .coded import Affine, Codebook, CodedTensor, Fixed, Raw, Values, numbers_of
+from .coded import Affine, Codebook, CodedTensor, Fixed, Pow2, Raw, Values, numbers_of
 from .encodings import VALUES
 from .encodings.parts import SIGNED, Plan, Planes
 from .ids import WIDTH, ValuesId
@@ -26,6 +26,7 @@ ROOM_OF: dict[type, ValuesId] = {
     Fixed: ValuesId.FIXED,
     Affine: ValuesId.AFFINE,
     Codebook: ValuesId.CODEBOOK,
+    Pow2: ValuesId.POW2,
 }
 BLOCKS = 4096  #: most blocks that are worked on at once
 AT_ONCE = 1 << 20  #: elements that are worked on at once

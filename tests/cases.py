@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from dcformat.coded import Affine, Codebook, CodedTensor, Fixed, Raw, Values
+from dcformat.coded import Affine, Codebook, CodedTensor, Fixed, Pow2, Raw, Values
 from dcformat.encodings.layout_gap import Gap
 from dcformat.encodings.layout_run import Run
 from dcformat.forms import Form, block_counts, huffman_form, packed_form, zstd_form
@@ -85,6 +85,10 @@ def tensors() -> Iterator[CodedTensor]:
     extreme = np.array([-128, 127] * 8, np.int32)
     yield CodedTensor("fixed_extreme", DType.FLOAT, conv, Fixed(DType.INT8, extreme, 0))
     yield CodedTensor("fixed_int16", DType.BFLOAT16, wide, Fixed(DType.INT16, fraction))
+    shifts = np.clip(conv, -15, 15)
+    yield CodedTensor("pow2", DType.FLOAT, shifts, Pow2(np.asarray(9, np.int32)))
+    yield CodedTensor("pow2_axis", DType.FLOAT16, shifts, Pow2(per_axis, 0))
+    yield CodedTensor("pow2_extreme", DType.FLOAT, conv, Pow2(extreme, 0))
     index = (16 * rng.random((50, 60)) ** 2).astype(np.uint8)
     levels = np.sort(rng.standard_normal(16).astype("<f4"))
     yield codebook("codebook", index, DType.FLOAT, levels)

@@ -19,7 +19,7 @@ from invalid import whole
 
 import dcformat
 from dcformat import decode, native
-from dcformat.coded import CodedModel, CodedTensor, Fixed
+from dcformat.coded import CodedModel, CodedTensor, Fixed, Pow2
 from dcformat.encode import Settings, encode_model
 from dcformat.errors import Code, DcfError
 from dcformat.ids import Coder, DType, Layout
@@ -106,6 +106,7 @@ def small_tensors() -> Iterator[CodedTensor]:
     yield CodedTensor("fixed", DType.FLOAT, numbers, Fixed(DType.INT8, np.asarray(5, np.int32)))
     per_row = np.arange(4).astype(np.int32)
     yield CodedTensor("fixed_axis", DType.FLOAT, numbers, Fixed(DType.INT8, per_row, 0))
+    yield CodedTensor("pow2", DType.FLOAT, numbers, Pow2(np.asarray(5, np.int32)))
     yield affine("affine", numbers, one, np.asarray(3, np.int32), None)
     yield affine("affine_axis", numbers, scales, per_row, 0, order=(1, 0))
     blocked = rng.random((4, 3)).astype("<f4")

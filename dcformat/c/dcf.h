@@ -60,6 +60,9 @@ extern "C" {
 #ifndef DCF_WITH_CODEBOOK
 #define DCF_WITH_CODEBOOK 1
 #endif
+#ifndef DCF_WITH_POW2
+#define DCF_WITH_POW2 1
+#endif
 #ifndef DCF_WITH_SYMBOLS /* numbers of several bytes */
 #define DCF_WITH_SYMBOLS 1
 #endif
@@ -228,7 +231,8 @@ enum dcf_values {
     DCF_VALUES_RAW = 0,
     DCF_VALUES_FIXED = 1,
     DCF_VALUES_AFFINE = 2,
-    DCF_VALUES_CODEBOOK = 3
+    DCF_VALUES_CODEBOOK = 3,
+    DCF_VALUES_POW2 = 4
 };
 
 enum dcf_coder {

@@ -45,6 +45,17 @@ static float fixed(int32_t q, int32_t n)
     return (float)q * float_of(n < 127 ? (uint32_t)(127 - n) << 23 : DCF_BIT(22));
 }
 
+/* sign(q) * 2^(|q| - 1 - n): the least exponent is -127, of a subnormal number. */
+static float power(int32_t q, int32_t n)
+{
+    const int32_t exponent = (q < 0 ? -q : q) - 1 - n;
+    uint32_t bits = exponent < -126 ? 1U << 22 : (uint32_t)(exponent + 127) << 23;
+    if (exponent > 127) {
+        bits = 0xFFU << 23; /* infinity */
+    }
+    return q == 0 ? 0.0F : float_of(q < 0 ? bits | 1U << 31 : bits);
+}
+
 static int is_signed(uint32_t number)
 {
     const uint32_t types = DCF_BIT(DCF_DTYPE_INT8) | DCF_BIT(DCF_DTYPE_INT16) |
@@ -100,13 +111,14 @@ static float scaled(const dcf_tensor *t, const dcf_info *info, dcf_size index, i
     if (info->axis != DCF_NO_AXIS) {
         n = dcf_signed(DCF_BYTE(m, t->payload + parameter_of(t, info, index)), 8);
     }
-    return fixed(q, n);
+    return t->values == DCF_VALUES_POW2 ? power(q, n) : fixed(q, n);
 }
 
 int dcf_floats(const dcf_tensor *t, dcf_size first, dcf_size count, const void *numbers, float *out)
 {
     const uint8_t *at = (const uint8_t *)numbers;
-    const int has_scale = t->values == DCF_VALUES_FIXED || t->values == DCF_VALUES_AFFINE;
+    const int has_scale = t->values == DCF_VALUES_FIXED || t->values == DCF_VALUES_AFFINE ||
+                          t->values == DCF_VALUES_POW2;
     dcf_info info;
     dcf_size i;
     const int err = dcf_info_of(t, &info);

@@ -29,7 +29,7 @@ static void values_info(const dcf_tensor *t, dcf_at at, dcf_info *info)
     if (t->width == 1) {
         at += 4;
     }
-    if (t->values == DCF_VALUES_FIXED) {
+    if (t->values == DCF_VALUES_FIXED || t->values == DCF_VALUES_POW2) {
         info->fraction = (int8_t)dcf_signed(word >> 16 & 0xFFU, 8);
         return;
     }

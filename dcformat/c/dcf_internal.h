@@ -234,6 +234,9 @@ DCF_MUST_CHECK DCF_LOCAL int dcf_affine_fields(dcf_record *record);
 #if DCF_WITH_CODEBOOK
 DCF_MUST_CHECK DCF_LOCAL int dcf_codebook_fields(dcf_record *record, uint32_t dtype);
 #endif
+#if DCF_WITH_POW2
+DCF_MUST_CHECK DCF_LOCAL int dcf_pow2_fields(dcf_record *record);
+#endif
 
 #if DCF_WITH_PACKED
 /* Check 14: a DENSE, PACKED block has just the bytes of its bits. */

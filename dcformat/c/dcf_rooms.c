@@ -8,10 +8,11 @@ static int rooms_here(const dcf_tensor *t, uint32_t dtype)
 {
     return dcf_dtype_width(dtype) != 0 && t->layout <= DCF_LAYOUT_RUN &&
            (DCF_WITH_GAP || t->layout != DCF_LAYOUT_GAP) &&
-           (DCF_WITH_RUN || t->layout != DCF_LAYOUT_RUN) && t->values <= DCF_VALUES_CODEBOOK &&
+           (DCF_WITH_RUN || t->layout != DCF_LAYOUT_RUN) && t->values <= DCF_VALUES_POW2 &&
            (DCF_WITH_FIXED || t->values != DCF_VALUES_FIXED) &&
            (DCF_WITH_AFFINE || t->values != DCF_VALUES_AFFINE) &&
            (DCF_WITH_CODEBOOK || t->values != DCF_VALUES_CODEBOOK) &&
+           (DCF_WITH_POW2 || t->values != DCF_VALUES_POW2) &&
            t->coder <= DCF_CODER_ZSTD && (DCF_WITH_PACKED || t->coder != DCF_CODER_PACKED) &&
            (DCF_WITH_HUFFMAN || t->coder != DCF_CODER_HUFFMAN);
 }
@@ -33,6 +34,11 @@ static int values_read(dcf_record *r, uint32_t dtype)
 #if DCF_WITH_FIXED
     if (values == DCF_VALUES_FIXED) {
         return dcf_fixed_fields(r);
+    }
+#endif
+#if DCF_WITH_POW2
+    if (values == DCF_VALUES_POW2) {
+        return dcf_pow2_fields(r);
     }
 #endif
     (void)values;

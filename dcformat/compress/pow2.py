@@ -4,7 +4,7 @@
 Quantization", without its retraining); what is nearest to zero becomes zero. "log2": Miyashita, Lee
 and Murmann 2016, "Convolutional Neural Networks using Logarithmic Data Representation": logarithms
 are rounded and clipped, so that only zero becomes zero.
-Spec: spec/encodings/values_codebook.md
+Spec: spec/encodings/values_pow2.md
 """
 
 from __future__ import annotations
@@ -12,19 +12,18 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from dcformat.coded import Codebook
+from dcformat.coded import Pow2
 from dcformat.errors import ConvertError
-from dcformat.ids import DType
 
-from .quantized import Quantized, by_channel, scales_of, spread
+from .quantized import Quantized, by_channel, spread
 from .reals import F64
 
 I64 = npt.NDArray[np.int64]
 
-BITS = (2, 3, 4, 5)
+BITS = tuple(range(2, 9))
 #: Of a power of two: from here on a magnitude goes to the next one.
 _UP = {"nearest": 0.75, "log2": 0.7071067811865476}
-_LEAST = -126  #: exponent of the smallest scale
+_LEAST, _MOST = -126, 127  #: exponents of binary32
 
 
 def quantize_pow2(weights: F64, bits: int, axis: int | None, rule: str = "nearest") -> Quantized:
@@ -32,26 +31,23 @@ def quantize_pow2(weights: F64, bits: int, axis: int | None, rule: str = "neares
 
     The largest of them is the one to which the largest magnitude goes, of the tensor or of each
     index of `axis`. `weights` is finite and within float32, of any shape; `rule` is "nearest" or
-    "log2". Symbols are indices (uint8) into integer levels, with powers of two as scales.
+    "log2". Symbols are the numbers (int8) of values_pow2.
     Raises ConvertError for other `bits` or rules.
     """
     if bits not in BITS or rule not in _UP:
         raise ConvertError(f"powers of two with bits = {bits} and quantizer = {rule!r}")
     count = (1 << (bits - 1)) - 1
     peaks = np.abs(by_channel(weights, axis)).max(axis=1, initial=0.0)
-    lowest = np.maximum(_exponents(peaks, rule) - (count - 1), _LEAST)
+    top = np.minimum(_exponents(peaks, rule), _MOST)
+    lowest = np.where(peaks > 0, np.maximum(top - (count - 1), _LEAST), 0)
     beside = spread(lowest, weights.ndim, axis)
-    places = _exponents(np.abs(weights), rule) - beside
+    steps = np.clip(_exponents(np.abs(weights), rule) - beside, 0, count - 1) + 1
     zero = weights == 0
     if rule == "nearest":
         zero |= np.abs(weights) < np.ldexp(0.5, beside)
-    steps = np.where(zero, 0, np.clip(places, 0, count - 1) + 1)
-    powers = 1 << np.arange(count)
-    levels = np.concatenate([-powers[::-1], [0], powers])
-    number, kind = (DType.INT8, "i1") if count <= 7 else (DType.INT16, "<i2")
-    scales = scales_of(np.where(peaks > 0, np.ldexp(1.0, lowest), 0.0), axis)
-    symbols = np.where(weights < 0, count - steps, count + steps).astype(np.uint8)
-    return Quantized(symbols, Codebook(number, levels.astype(kind), scales, axis))
+    numbers = np.where(zero, 0, np.where(weights < 0, -steps, steps)).astype(np.int8)
+    fraction = (-lowest).astype(np.int32)
+    return Quantized(numbers, Pow2(fraction.reshape(()) if axis is None else fraction, axis))
 
 
 def _exponents(sizes: F64, rule: str) -> I64:

@@ -14,6 +14,7 @@ from dcformat.coded import (
     CodedModel,
     CodedTensor,
     Fixed,
+    Pow2,
     expand_tensor,
     same_bits,
 )
@@ -88,6 +89,8 @@ def _done(coded: CodedTensor) -> str:
         return f"{values.number.name.lower()} {each}"
     if isinstance(values, Fixed):
         return f"fixed point, {values.number.name.lower()}"
+    if isinstance(values, Pow2):
+        return "powers of two"
     if not isinstance(values, Codebook):
         return "exact" if coded.exact else "equalized"
     if coded.exact:

@@ -35,7 +35,7 @@ BITS: dict[str, tuple[int, ...]] = {
     "fixed": (4, 8, 16),
     "ternary": (),
     "binary": (),
-    "pow2": (2, 3, 4, 5),
+    "pow2": tuple(range(2, 9)),
     "grid": (),
 }
 METHODS = tuple(BITS)

@@ -19,6 +19,7 @@ from . import (
     values_affine,
     values_codebook,
     values_fixed,
+    values_pow2,
     values_raw,
 )
 
@@ -32,6 +33,7 @@ VALUES: dict[int, ModuleType] = {
     ValuesId.FIXED: values_fixed,
     ValuesId.AFFINE: values_affine,
     ValuesId.CODEBOOK: values_codebook,
+    ValuesId.POW2: values_pow2,
 }
 CODERS: dict[int, ModuleType] = {
     Coder.PACKED: coder_packed,

@@ -156,7 +156,7 @@ def _front(io: Io, t: Tensor) -> None:
     dims = t.stored_dims
     if t.axis >= len(dims):
         return
-    if t.values == ValuesId.FIXED:
+    if t.values in (ValuesId.FIXED, ValuesId.POW2):
         io.numbers("fractions", "b", dims[t.axis])
     elif t.values == ValuesId.CODEBOOK and t.scale == ScaleKind.AXIS:
         io.numbers("scales", "I", dims[t.axis], REAL)

@@ -235,7 +235,7 @@ def _values(io: Io, t: Tensor) -> None:
     if t.values == ValuesId.RAW:
         t.number = t.dtype
         _narrow(io, t)
-    elif t.values == ValuesId.FIXED:
+    elif t.values in (ValuesId.FIXED, ValuesId.POW2):
         t.number = io.number("number", "B", DTYPE)
         t.axis = io.number("axis", "B", AXIS)
         io.number("fraction", "b", auto=None if t.axis == NO_AXIS else 0)

@@ -37,7 +37,7 @@ CXX = shutil.which("g++")
 WARNINGS = ["-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wshadow", "-Wcast-align=strict"]
 WARNINGS += ["-Werror"]
 SANITIZERS = ["-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
-SWITCHES = ("GAP", "RUN", "PACKED", "HUFFMAN", "FIXED", "AFFINE", "CODEBOOK")
+SWITCHES = ("GAP", "RUN", "PACKED", "HUFFMAN", "FIXED", "AFFINE", "CODEBOOK", "POW2")
 MUTANTS = 3000
 
 pytestmark = pytest.mark.skipif(GCC is None, reason="no gcc on this machine")

@@ -167,7 +167,7 @@ def test_powers_of_two_by_hand() -> None:
     assert logs.reals().tolist() == [1, -1, 1, 0.5, 0.5, -0.5, 0.5, 0.5, 0, 1, 2]
 
 
-@given(WEIGHTS, st.sampled_from([2, 3, 4, 5]), st.booleans())
+@given(WEIGHTS, st.sampled_from([2, 3, 4, 5, 8]), st.booleans())
 def test_powers_of_two_are_the_nearest(data: F64, bits: int, channels: bool) -> None:
     rows = np.stack([data, data[::-1] * 3])
     found = quantize_pow2(rows, bits, 0 if channels else None).reals()
@@ -179,7 +179,7 @@ def test_powers_of_two_are_the_nearest(data: F64, bits: int, channels: bool) -> 
         assert np.array_equal(np.abs(row - back), best)
 
 
-@pytest.mark.parametrize(("bits", "rule"), [(1, "nearest"), (6, "nearest"), (4, "floor")])
+@pytest.mark.parametrize(("bits", "rule"), [(1, "nearest"), (9, "nearest"), (4, "floor")])
 def test_powers_of_two_that_do_not_exist_are_refused(bits: int, rule: str) -> None:
     with pytest.raises(ConvertError, match=f"bits = {bits} and quantizer = '{rule}'"):
         quantize_pow2(made(), bits, None, rule)
