@@ -4,8 +4,8 @@ Spec: spec/DCF.md, section GRAPH. Sisters: read_tflite.py (reads the numbers), w
 the same of the skeleton, and must be told the same), tflite_uses.py (what tensors are for).
 
 What is chosen here follows from the tables alone, not from numbers. A buffer is lifted under the
-name of the tensor that has the most important use of it; others of the same type, shape and scales
-are ties; others stay names in the graph.
+name of the tensor that has the most important use of it; others of the same shape and scales are
+ties; others stay names in the graph.
 """
 
 from __future__ import annotations
@@ -150,6 +150,9 @@ def _entry(
     names: Mapping[Key, str],
 ) -> Entry:
     """Return the entry of a buffer; ConvertError says why it stays where it is."""
+    types = {model.subgraphs[number].tensors[index].type for number, index in keys}
+    if len(types) > 1:  # other numbers of one would not be other numbers of the other
+        raise ConvertError("tensors of other types have its bytes, too")
     keys = sorted(keys, key=lambda key: -RANKS[uses.get(key, _OTHER).role])
     own = _said(model, region, keys[0], uses, names)
     if region.size < MIN_BYTES and own.use.role not in _PARAMETERS:
@@ -158,7 +161,7 @@ def _entry(
     for key in keys[1:]:
         try:
             other = _said(model, region, key, uses, names)
-        except ConvertError:  # another type or shape: it stays a name in the graph
+        except ConvertError:  # another shape: it stays a name in the graph
             continue
         ties += [other.name] if own.same(other) else []
     return Entry(region, own.name, own.dtype, own.dims, own.scales, own.use, tuple(ties))

@@ -11,6 +11,7 @@ Sisters: tflm_codes.py (the bytes), tflm_tree.py (the tables), write_tflm.py.
 from __future__ import annotations
 
 import copy
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
@@ -89,6 +90,14 @@ def decoded_by(encoded: list[Encoded]) -> list[bytes]:
         (one.graph, user, place) for place, one in enumerate(encoded) for user in one.users
     )
     return [encoded[place].raw for _, _, place in order]
+
+
+def most_at_once(encoded: list[Encoded]) -> int:
+    """Return the bytes of the decoded weights of the layer that has most of them."""
+    layers: Counter[tuple[int, int]] = Counter()
+    for one in encoded:
+        layers.update(dict.fromkeys(((one.graph, user) for user in one.users), len(one.raw)))
+    return max(layers.values(), default=0)
 
 
 def smallest(tensor: TfTensor, raw: bytes) -> Coded | None:

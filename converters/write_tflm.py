@@ -17,7 +17,7 @@ from dcformat.model import Model
 
 from .tflite_schema import parse
 from .tflm_check import decoded_of
-from .tflm_plan import Encoded, choose, decoded_by, insert
+from .tflm_plan import Encoded, choose, decoded_by, insert, most_at_once
 from .tflm_tree import bytes_of, tree_of
 from .write_tflite import plain_bytes
 
@@ -62,9 +62,13 @@ def _made(path: Path, data: bytes, encoded: list[Encoded]) -> Made:
     after = sum(len(one.coded.encoded) + len(one.coded.ancillary) for one in encoded)
     counts = [(kind, sum(one.coded.kind == n for one in encoded)) for n, kind in enumerate(_KINDS)]
     how = ", ".join(f"{kind} ({count})" for kind, count in counts if count)
-    rows = (("decoded", f"{len(encoded)} weights of {before:,} B in {after:,} B: {how}"),)
+    arena = most_at_once(encoded)
+    rows = (
+        ("decoded", f"{len(encoded)} weights of {before:,} B in {after:,} B: {how}"),
+        ("arena", f"{arena:,} B for the decoded weights of one layer, beside activations"),
+    )
     facts = {"decoded_tensors": len(encoded), "decoded_bytes": before, "encoded_bytes": after}
-    return Made((path,), len(data), rows, facts)
+    return Made((path,), len(data), rows, {**facts, "arena_bytes": arena})
 
 
 WRITER = Writer("tflm", (".tflm",), write)

@@ -229,6 +229,16 @@ def test_tensors_of_one_buffer_are_ties_where_they_say_the_same(tmp_path: Path) 
     assert back(tmp_path, data)[1] == data
 
 
+def test_a_buffer_of_tensors_of_two_types_stays(tmp_path: Path) -> None:
+    tensors = [tensor("x", (1, 40)), tensor("w", (16, 40), 1), tensor("bits", (640,), 1, 2),
+               tensor("y", (1, 16))]  # fmt: skip
+    graph = subgraph(tensors, [operator(0, [0, 1], [3])], [0], [3])
+    data = file_of(model([graph], [DENSE], [floats(16, 40).tobytes()]))
+    found, again = back(tmp_path, data, "int8")
+    assert again == data
+    assert found.notes == ("w: stays in the graph: tensors of other types have its bytes, too",)
+
+
 def test_metadata_and_what_no_tensor_needs_stay_in_the_graph(tmp_path: Path) -> None:
     tensors = [tensor("x", (1, 40)), tensor("w", (16, 40), 1), tensor("y", (1, 16)),
                tensor("also", (16, 40), 2), tensor("words", (9,), 3, 5), tensor("few", (2,), 4, 2),

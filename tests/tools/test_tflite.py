@@ -116,9 +116,10 @@ def test_a_file_for_tflite_micro_says_what_is_decoded(run: Any, tmp_path: Path) 
     run("dcconvert", path, "-o", made)
     result = run("dcconvert", made, "-o", tmp_path / "net.tflm")
     assert result.exit_code == 0, result.stderr
-    (line,) = [line for line in result.stdout.splitlines() if "decoded" in line]
+    line = next(line for line in result.stdout.splitlines() if line.split()[0] == "decoded")
     assert line.split()[:3] == ["decoded", "3", "weights"]
     assert line.endswith("prune (3)")
+    assert f"{32 * 3 * 3 * 16:,} B for the decoded weights of one layer" in result.stdout
     size = (tmp_path / "net.tflm").stat().st_size
     assert size < path.stat().st_size
     doc = json.loads(run("dcconvert", path, "-o", tmp_path / "b.tflm", "--json").stdout)
