@@ -19,16 +19,12 @@ import numpy as np
 import numpy.typing as npt
 
 import dcformat
-from dcformat import formats
 from dcformat.coded import CodedModel, CodedTensor
 from dcformat.compress.fixed_point import fixed_tensor, from_fixed, longest_fraction, to_fixed
 from dcformat.compress.quantized import Quantized
 from dcformat.converters.onnx_fixed import FixedLayer, Graph, Knobs, graph_of, trial_model
-from dcformat.converters.onnx_qdq import to_qdq
 from dcformat.errors import ConvertError
-from dcformat.file import model_of
-from dcformat.files import scratch_folder
-from dcformat.ids import Rounding
+from dcformat.ids import Meta, Rounding
 from dcformat.model import LayerFormat, Model
 
 from ._trials import Divergence, Trials
@@ -191,12 +187,17 @@ def fixed_point(model: Path, calib: Path, bits: int = 8, *, refine: bool = True)
 
 
 def coded(model: Model, fixed: FixedPoint) -> CodedModel:
-    """Return the model to be saved: tensors of layers in fixed point, the layers' formats."""
+    """Return the model to be saved: tensors of layers in fixed point, the layers' formats.
+
+    No recipe gives these numbers: they depend on data, so none is noted.
+    """
     whole = dcformat.compress(model, "lossless")
     tensors = tuple(_coded(tensor, fixed.tensors.get(tensor.name)) for tensor in whole.tensors)
     if missing := set(fixed.tensors) - {tensor.name for tensor in tensors}:
         raise ConvertError(f"{sorted(missing)[0]!r} is no tensor of the model")
-    return replace(whole, tensors=tensors, layers=fixed.layers)
+    noted = dict(whole.metadata)
+    noted.pop(Meta.RECIPE, None)
+    return replace(whole, tensors=tensors, layers=fixed.layers, metadata=noted)
 
 
 def _coded(tensor: CodedTensor, fixed: Quantized | None) -> CodedTensor:
@@ -204,23 +205,3 @@ def _coded(tensor: CodedTensor, fixed: Quantized | None) -> CodedTensor:
         return tensor
     values, symbols = fixed.values, fixed.symbols
     return CodedTensor(tensor.name, tensor.dtype, symbols, values, tensor.order, exact=False)
-
-
-def qdq_of(path: Path) -> bytes:
-    """Return the fixed-point model in a .dcf file as ONNX, with QuantizeLinear and its inverse.
-
-    Raises ConvertError where the file has no formats of layers, or others than its graph has.
-    """
-    file = dcformat.load(path)
-    with scratch_folder() as folder:
-        made = folder / "model.onnx"
-        formats.writer_for(made).write(model_of(file), made)
-        graph = graph_of(made)
-    known = {layer.name: layer for layer in file.layers}
-    if set(known) != {layer.name for layer in graph.layers}:
-        reason = "has no formats of all its layers: it was not made for fixed point"
-        raise ConvertError(reason, place=str(path))
-    layers = tuple(known[layer.name] for layer in graph.layers)
-    names = [n for layer in layers for n in (layer.weight, layer.bias) if n is not None]
-    numbers = {name: np.asarray(file.coded(name).symbols) for name in names}
-    return to_qdq(graph, layers, numbers)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from dcformat.converters.onnx_simulate import simulate
 from dcformat.converters.onnx_trial import watched
 from dcformat.errors import ConvertError
 from dcformat.model import LayerFormat
-from dcformat.tools._fixed_point import FixedPoint, Search, coded, fixed_point, qdq_of
+from dcformat.tools._fixed_point import FixedPoint, Search, coded, fixed_point
 
 ort = pytest.importorskip("onnxruntime")
 
@@ -212,7 +213,8 @@ def test_a_file_keeps_formats_and_numbers(tmp_path: Path) -> None:
     for name, numbers in fixed.numbers.items():
         np.testing.assert_array_equal(file.coded(name).symbols, numbers)
     x = normal(5, 2, 8, 8, seed=7)
-    made = qdq_of(tmp_path / "m.dcf")
+    dcformat.write(file.coded_model(), tmp_path / "q.onnx", "qdq")
+    made = (tmp_path / "q.onnx").read_bytes()
     _, wanted = simulate(fixed.graph, fixed.layers, fixed.numbers, {"x": x})
     got = layers_in_onnxruntime(fixed.graph, fixed.layers, made, x, plain=False)
     for name, numbers in wanted.items():
@@ -222,9 +224,18 @@ def test_a_file_keeps_formats_and_numbers(tmp_path: Path) -> None:
 
 def test_what_has_no_formats_or_no_layers(tmp_path: Path) -> None:
     path = network(tmp_path)
-    dcformat.save(dcformat.compress(dcformat.read(path)), tmp_path / "plain.dcf")
-    with pytest.raises(ConvertError, match="not made for fixed point"):
-        qdq_of(tmp_path / "plain.dcf")
+    plain = dcformat.compress(dcformat.read(path))
+    with pytest.raises(ConvertError, match=r"q.onnx: layer 'conv1' has no fixed-point format"):
+        dcformat.write(plain, tmp_path / "q.onnx", "qdq")
+    fixed = fixed_point(path, calib(tmp_path, 40, 2, 8, 8), 8, refine=False)
+    whole = coded(dcformat.read(path), fixed)
+    mixed = replace(plain, layers=whole.layers)
+    with pytest.raises(ConvertError, match="'w1' is not in the fixed-point format of its layer"):
+        dcformat.write(mixed, tmp_path / "q.onnx", "qdq")
+    bitless = replace(whole.layers[0], input_bits=0)
+    with pytest.raises(ConvertError, match="'conv1' has a fixed-point format without its bits"):
+        dcformat.write(replace(whole, layers=(bitless, *whole.layers[1:])), tmp_path / "q", "qdq")
+    assert not (tmp_path / "q.onnx").exists()
     bare = saved(tmp_path, [helper.make_node("Relu", ["x"], ["y"])], ["N", 2])
     with pytest.raises(ConvertError, match="no Conv, Gemm or MatMul"):
         graph_of(bare)
