@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from conftest import ROOT
 
-from dcformat.compress import settings
+import dcformat
+from dcformat.compress import preset_recipe, settings
 from dcformat.compress.recipe import read_recipe
 
 pytest_plugins = ["command_fixtures"]
@@ -74,3 +75,32 @@ def test_the_example_of_the_page_is_a_recipe(tmp_path: Path) -> None:
     path = tmp_path / "page.toml"
     path.write_text(PAGE.split("```toml\n")[1].split("```")[0])
     assert read_recipe(path).settings_for("fc1.weight").method == "ternary"
+
+
+#: What a method says of a real network, as JSON has it.
+REAL = {
+    "affine": {"bits": 4, "equalize": True, "scales": "tensor"},
+    "fixed": {"bits": 8, "prune_unit": "filter", "prune": 0.25},
+    "ternary": {"prune_pattern": "2:4"},
+    "binary": {},
+    "codebook": {"bits": 4, "prune": 0.6, "prune_scope": "network"},
+    "pow2": {"bits": 4, "prune_below": 0.001},
+}
+
+
+@pytest.mark.realdata
+@pytest.mark.parametrize("method", REAL)
+def test_a_real_network_goes_through_every_stage(
+    data_dir: Path, tmp_path: Path, method: str
+) -> None:
+    source = data_dir / "onnx" / "micro_kws_m_fp32.onnx"
+    model = dcformat.read(source)
+    recipe = preset_recipe("int8", method=method, **REAL[method])
+    sizes = [
+        dcformat.save(dcformat.compress(model, how), tmp_path / f"{i}.dcf")
+        for i, how in enumerate((recipe, recipe, "int8"))
+    ]
+    assert (tmp_path / "0.dcf").read_bytes() == (tmp_path / "1.dcf").read_bytes()
+    assert sizes[0] < sizes[2] or method == "fixed"
+    report = dcformat.verify(tmp_path / "0.dcf", against=source, run=True)
+    assert report.ok, report
