@@ -70,6 +70,7 @@ FOREIGN = {
     "google": ("converters.*onnx*",),
     "onnx_ir": ("converters.torch_export",),
     "onnxruntime": ("tools.*",),
+    "matplotlib": ("tools._search_plot",),
     "ai_edge_litert": ("tools._run_tflite",),
     "safetensors": ("converters.read_safetensors",),
     "onnxscript": ("converters.torch_export",),

@@ -21,6 +21,7 @@ from dcformat.prints import content_id
 from dcformat.scaled import with_scales
 from dcformat.tools._search import Search, with_evidence
 from dcformat.tools._search_goal import Goal, Measured, State
+from dcformat.tools._search_plot import Curves, draw, need_plotting
 from dcformat.tools._terminal import Tick
 from dcformat.tools._trials import Trials
 
@@ -35,6 +36,7 @@ class Data:
     evaluation: Path | None = None
     state: Path | None = None
     save_recipe: Path | None = None
+    plot: Path | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +46,7 @@ class Chosen:
     coded: CodedModel
     recipe: Recipe
     measured: Measured | None = None
+    curves: Curves | None = None
 
 
 @dataclass(frozen=True)
@@ -65,16 +68,22 @@ class Choice:
         return Chosen(_with_its_evidence(coded, self.recipe), self.recipe)
 
     def _search(self, goal: Goal, tick: Tick) -> Chosen:
+        if self.data.plot is not None:
+            need_plotting()
         tick("running the model on the data", 0, 0)
         with self._trials(goal.metric) as trials:
             calibration = self._calibration()
             key = f"{self.model.source.sha256.hex()}:{calibration}"
             state = State(self.data.state, key)
-            search = Search(self.model, self.recipe, self.settings, goal, trials, calibration, tick)
-            found = search.run(state)
+            draws = self.data.plot is not None
+            given = self.model, self.recipe, self.settings, goal, trials, calibration, tick
+            found = Search(*given, draws=draws).run(state)
         self._save(found.recipe)
+        if self.data.plot is not None and found.curves is not None:
+            draw(found.curves, self.data.plot)
         coded = self._follow(found.recipe, found.grams, tick)
-        return Chosen(_with_its_evidence(coded, found.recipe), found.recipe, found.measured)
+        chosen = _with_its_evidence(coded, found.recipe)
+        return Chosen(chosen, found.recipe, found.measured, found.curves)
 
     def _follow(self, recipe: Recipe, grams: Mapping[str, Gram], tick: Tick) -> CodedModel:
         jobs = self.settings.jobs

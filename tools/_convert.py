@@ -28,6 +28,7 @@ from dcformat.model import Model
 from dcformat.tools._chosen import Choice, Data
 from dcformat.tools._plan import DCF, STANDARD, Job, opened, output_folder
 from dcformat.tools._search_goal import Goal, Measured
+from dcformat.tools._search_plot import Curves
 from dcformat.tools._terminal import Tick
 
 
@@ -71,8 +72,8 @@ class Outcome:
     sizes of a .dcf. `assumed` counts tensors by what was assumed of them, where no graph told.
     `made` is what a writer of several files says; `stored` is then what they take in flash.
     `files` are those beside the input in which some of its numbers are; `measured` is what a
-    search found. `row_cost` are the bytes that it takes to make every row decodable alone, None
-    where that was not asked for.
+    search found, `curves` what it drew. `row_cost` are the bytes that it takes to make every row
+    decodable alone, None where that was not asked for.
     """
 
     job: Job
@@ -88,6 +89,7 @@ class Outcome:
     made: Made | None = None
     files: tuple[Path, ...] = ()
     measured: Measured | None = None
+    curves: Curves | None = None
     row_cost: int | None = None
 
     @property
@@ -134,6 +136,7 @@ def _compress(job: Job, path: Path, model: Model, wishes: Wishes, tick: Tick) ->
         assumed=assumptions(model, wishes.recipe),
         files=model.files,
         measured=chosen.measured,
+        curves=chosen.curves,
     )
 
 

@@ -40,6 +40,7 @@ from dcformat.model import Model, Tensor
 from dcformat.prints import content_id
 from dcformat.scaled import with_scales
 from dcformat.tools._search_goal import Goal, Judge, Measured, State, draft_of
+from dcformat.tools._search_plot import AROUND, PARTS, Curves, Point
 from dcformat.tools._terminal import Tick, human_size
 from dcformat.tools._trials import Trials
 
@@ -63,6 +64,7 @@ class Found:
     recipe: Recipe
     grams: Mapping[str, Gram]
     measured: Measured
+    curves: Curves | None = None
 
 
 @dataclass
@@ -76,6 +78,7 @@ class Search:
     trials: Trials
     calibration: str
     tick: Tick
+    draws: bool = False
     judge: Judge = field(init=False)
     grams: dict[str, Gram] = field(default_factory=dict)
     sought: list[Part] = field(default_factory=list)
@@ -95,8 +98,9 @@ class Search:
             found = self.finish(shape.steps(coarseness))
             over = found.measured.size - (self.goal.size or found.measured.size)
             if over <= 0:
+                curves = self.curves(shape, coarseness) if self.draws else None
                 self.tick("", 1, 1)
-                return found
+                return replace(found, curves=curves)
             shapes, reserve = [shape], reserve + over  # what was measured took more than drafted
         raise ConvertError(f"nothing fits {human_size(self.goal.size or 0)} to the byte")
 
@@ -126,9 +130,23 @@ class Search:
         gram = self.trials.gram(tensor.name)
         if gram is not None:
             self.grams[tensor.name] = gram
-        noise = state.of(tensor.name, lambda: self.sensitivity(tensor, weights, gram))
+        noise = state.of(tensor.name, lambda: self.sensitivity(tensor, gram))
         spread, largest = float(weights.std()), float(np.abs(weights).max())
         return Part(tensor.name, tensor.size, spread, largest, noise)
+
+    def curves(self, shape: Shape, coarseness: float) -> Curves:
+        """Measure around what was found."""
+        layers: dict[str, tuple[float, ...]] = {}
+        for tensor in self.candidates():
+            self.tick(f"curve of {tensor.name}", len(layers), len(self.sought))
+            layers[tensor.name] = tuple(self.noises(tensor, PARTS, self.grams.get(tensor.name)))
+        front = [self.point(shape.steps(coarseness * times)) for times in AROUND]
+        return Curves(PARTS, layers, tuple(front))
+
+    def point(self, steps: Mapping[str, float]) -> Point:
+        size, coded = self.weigh(steps)
+        found = self.judge.diverge(self.changed(coded))
+        return Point(size, found.noise, found.changed)
 
     def candidates(self) -> list[Tensor]:
         """Return weights that the recipe leaves open and the trials can vary."""
@@ -140,15 +158,21 @@ class Search:
                 found.append(tensor)
         return found
 
-    def sensitivity(self, tensor: Tensor, weights: Array, gram: Gram | None) -> float:
+    def sensitivity(self, tensor: Tensor, gram: Gram | None) -> float:
         """Return the outputs' noise by a step of 1: the mean of what some steps make of it."""
+        spread = float(reals_of(tensor.data, tensor.dtype).std()) or 1.0
+        found = self.noises(tensor, PROBES, gram)
+        return float(np.mean([n / (p * spread) ** 2 for n, p in zip(found, PROBES, strict=True)]))
+
+    def noises(self, tensor: Tensor, parts: Sequence[float], gram: Gram | None) -> list[float]:
+        """Return the outputs' noise at steps that are these parts of the tensor's spread."""
+        weights = reals_of(tensor.data, tensor.dtype)
         found = []
-        for part in PROBES:
-            step = part * float(weights.std()) or 1.0
+        for part in parts:
+            step = part * (float(weights.std()) or 1.0)
             changed = (round_to_grid(weights, step, gram) * step).astype(tensor.data.dtype)
-            noise = self.judge.diverge({tensor.name: changed}, SAMPLES).noise
-            found.append(min(noise, 1e12) / step**2)
-        return float(np.mean(found))
+            found.append(min(self.judge.diverge({tensor.name: changed}, SAMPLES).noise, 1e12))
+        return found
 
     def choose(self, shapes: Sequence[Shape], reserve: int) -> tuple[Shape, float]:
         """Return the shape with the least noise at one size, and how coarse it is in the end."""

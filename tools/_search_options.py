@@ -21,7 +21,7 @@ from dcformat.tools._terminal import safe_name
 
 SEARCH_OPTIONS = (
     *("fit", "fit_for", "max_drop", "quality", "calib", "evaluation", "metric"),
-    *("save_recipe", "search_state"),
+    *("save_recipe", "search_state", "plot"),
 )
 _GOALS = ("fit", "max_drop", "quality")
 
@@ -40,7 +40,7 @@ def goal_of(options: Mapping[str, Any]) -> Goal | None:
 
 
 def data_of(options: Mapping[str, Any]) -> Data:
-    names = ("calib", "evaluation", "search_state", "save_recipe")
+    names = ("calib", "evaluation", "search_state", "save_recipe", "plot")
     return Data(*(None if options[name] is None else Path(options[name]) for name in names))
 
 
@@ -63,7 +63,7 @@ def check_search(ctx: click.Context, jobs: Sequence[Job]) -> None:
 
 def _check_outputs(options: Mapping[str, Any], job: Job) -> None:
     """Refuse to write a recipe or a state in the place of another file of this run."""
-    names = ("calib", "evaluation", "recipe", "save_recipe", "search_state")
+    names = ("calib", "evaluation", "recipe", "save_recipe", "search_state", "plot")
     taken = [Path(one).resolve() for one in (job.source, *job.outputs)]
     for name in names:
         if options[name] is None:

@@ -211,6 +211,7 @@ def as_json(outcome: Outcome) -> dict[str, Any]:
         "notes": list(outcome.notes),
         "assumed": outcome.assumed,
         "measured": outcome.measured.facts() if outcome.measured else None,
+        "curves": outcome.curves.facts() if outcome.curves else None,
         **(outcome.made.facts if outcome.made else {}),
     }
 

@@ -31,6 +31,7 @@ With --json, one object on standard output (on standard error where that carries
                                           them; empty where a graph says what they are for
                 "measured": {"metric": "top1", "before": 0.93, "after": 0.928, ...}}]}   of a
                                           search (spec/registry.md, EVIDENCE); else null
+                "curves": {"parts": [...], "layers": {...}, "front": [...]}  with --plot
 
 Exit codes: 0 done; 1 an error; 2 usage; 130 interrupted; 141 output not read.
 """
@@ -106,6 +107,7 @@ def _show_cmake_dir(ctx: click.Context, _: click.Parameter, wanted: bool) -> Non
 @click.option("--metric", help="top1 (default), mse, cosine, or FILE.py:FUNCTION.")
 @click.option("--save-recipe", metavar="FILE.toml", help="Keep what the search chose.")
 @click.option("--search-state", metavar="FILE.json", help="Keep what it measured, to go on there.")
+@click.option("--plot", metavar="FILE.png", help="Draw layers' curves and sizes; needs matplotlib.")
 @click.option("--no-names", is_flag=True, help="Leave the names of tensors out; keep hashes.")
 @click.option("--no-graph", is_flag=True, help="Leave the graph out.")
 @click.option("--external", is_flag=True, help="Put numbers beside the .onnx, in OUTPUT.data.")

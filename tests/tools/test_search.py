@@ -215,6 +215,24 @@ def test_the_first_line_says_what_is_searched_for(task, tmp_path):
     assert out.startswith(first)
 
 
+def test_curves_are_drawn_and_told(task, tmp_path):
+    pytest.importorskip("matplotlib")
+    wishes = ("--fit", "1800", "--plot", tmp_path / "front.png", "--json")
+    (file,) = json.loads(run(task, "-o", tmp_path / "n.dcf", *wishes, *data(task)))["files"]
+    curves = file["curves"]
+    for noises in curves["layers"].values():
+        assert noises == sorted(noises)  # coarser steps, more noise
+    front = curves["front"]
+    assert [p["size"] for p in front] == sorted((p["size"] for p in front), reverse=True)
+    assert front[0]["noise"] < front[-1]["noise"]
+    picture = (tmp_path / "front.png").read_bytes()
+    assert picture.startswith(b"\x89PNG")
+    run(task, "-o", tmp_path / "n.dcf", *wishes[:4], *data(task))
+    assert (tmp_path / "front.png").read_bytes() == picture
+    odd = ("--fit", "1800", "--plot", tmp_path / "front.odd")
+    assert "front.odd: no picture" in run(task, "-o", tmp_path / "o.dcf", *odd, *data(task), code=1)
+
+
 def test_layers_that_the_recipe_keeps_stay_exact(task, tmp_path):
     recipe, out = tmp_path / "r.toml", tmp_path / "net.dcf"
     recipe.write_text('version = 1\n[[layer]]\nmatch = "b"\nmethod = "exact"\n')

@@ -1,0 +1,98 @@
+"""How each layer bears coarser steps, and what each size costs: as numbers, and as a picture.
+
+Han et al. 2015, "Learning both Weights and Connections", figure 6, draws such curves for pruning.
+Sister: tools/_search.py
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dcformat.errors import ConvertError
+from dcformat.files import atomic_output
+from dcformat.tools._terminal import safe_name
+
+#: Steps as parts of a layer's spread; coarseness as multiples of what was chosen.
+PARTS = (0.125, 0.25, 0.5, 1.0, 2.0)
+AROUND = (0.25, 0.5, 0.71, 1.0, 1.41, 2.0, 4.0)
+MODULE = "matplotlib"
+_MOST_NAMED = 12
+
+
+@dataclass(frozen=True)
+class Point:
+    """A file of so many bytes, and its outputs on the calibration data."""
+
+    size: int
+    noise: float
+    changed: int
+
+
+@dataclass(frozen=True)
+class Curves:
+    """`layers`: of each weight the outputs' noise at each of `parts` of its spread."""
+
+    parts: tuple[float, ...]
+    layers: Mapping[str, tuple[float, ...]]
+    front: tuple[Point, ...]
+
+    def facts(self) -> dict[str, Any]:
+        """Return the curves for --json."""
+        return asdict(self)
+
+
+def need_plotting() -> None:
+    """Raise ConvertError with the way out if there is nothing to draw with."""
+    if importlib.util.find_spec(MODULE) is None:
+        raise ConvertError(f"a picture needs {MODULE}: pip install 'dcformat[plot]'")
+
+
+def draw(curves: Curves, path: Path) -> None:
+    """Draw both as a picture of the kind that the suffix of `path` names."""
+    from matplotlib.figure import Figure  # noqa: PLC0415 - an extra, and slow
+
+    figure = Figure(figsize=(12, 5), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    _draw_layers(left, curves)
+    _draw_front(right, curves)
+    kind = path.suffix.lstrip(".").lower() or "png"
+    with atomic_output(path) as stream:
+        try:
+            figure.savefig(stream, format=kind, dpi=120, metadata=_undated(kind))
+        except ValueError as error:
+            raise ConvertError(f"no picture: {error}", place=str(path)) from error
+
+
+def _undated(kind: str) -> dict[str, None]:
+    """Return what keeps time and versions out of a picture."""
+    return {"Software": None} if kind == "png" else {"Date": None} if kind == "svg" else {}
+
+
+def _draw_layers(axes: Any, curves: Curves) -> None:
+    ranked = sorted(curves.layers, key=lambda name: -sum(curves.layers[name]))
+    for at, name in enumerate(ranked):
+        label = safe_name(name)[-30:].replace("$", r"\$") if at < _MOST_NAMED else None
+        axes.plot(curves.parts, _decibels(curves.layers[name]), marker=".", label=label)
+    axes.set(xscale="log", xlabel="step, as a part of the layer's standard deviation")
+    axes.set(ylabel="signal-to-noise ratio of the outputs, dB", title="each layer alone")
+    axes.legend(fontsize="x-small")
+
+
+def _draw_front(axes: Any, curves: Curves) -> None:
+    sizes = [point.size / 1024 for point in curves.front]
+    axes.plot(sizes, _decibels([point.noise for point in curves.front]), marker="o")
+    for size, point in zip(sizes, curves.front, strict=True):
+        where = (size, float(_decibels([point.noise])[0]))
+        axes.annotate(f"{point.changed:,}", where, textcoords="offset points", xytext=(6, -10))
+    axes.set(xlabel="size, KiB", ylabel="signal-to-noise ratio of the outputs, dB")
+    axes.set(title="all layers (numbers: samples answered otherwise)")
+
+
+def _decibels(noises: Any) -> Any:
+    return -10 * np.log10(np.maximum(np.asarray(noises, np.float64), 1e-30))
