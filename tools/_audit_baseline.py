@@ -12,11 +12,11 @@ from typing import Any
 from dcformat.audit import audit
 from dcformat.audit_diff import Part, Side, side_of
 from dcformat.audit_report import PURPOSES
-from dcformat.converters.onnx_skeleton import uses_of_file
 from dcformat.converters.strict_json import parse
 from dcformat.errors import Code, ConvertError, DcfError, error_of
 from dcformat.file import load
 from dcformat.ids import MAGIC
+from dcformat.tools._audit_foreign import uses_of
 from dcformat.tools._audit_json import SCHEMA
 
 _MAX_FILE = 1 << 30
@@ -27,12 +27,12 @@ def read_baseline(path: str, split: bool) -> Side:
     head = _head(path)
     if head == MAGIC:
         file = load(path)
-        return side_of(audit(file, uses_of_file(file), split_shared=split), path)
+        return side_of(audit(file, uses_of(file), split_shared=split), path)
     if head[:1] != b"{":
         reason = "a baseline is a .dcf, or what dcaudit --json printed of one; this is neither"
         raise ConvertError(reason, place=path)
     try:
-        return _side(parse(Path(path).read_bytes()), path)
+        return _side(parse(Path(path).read_bytes()), path, split)
     except DcfError as error:
         raise error.at(path) from None
 
@@ -48,13 +48,14 @@ def _head(path: str) -> bytes:
     return head
 
 
-def _side(doc: Any, path: str) -> Side:
+def _side(doc: Any, path: str, split: bool) -> Side:
     if not isinstance(doc, dict) or doc.get("command") != "dcaudit":
         raise ConvertError("JSON, but not of dcaudit --json")
     _check_version(doc.get("schema"))
     if doc.get("status") == "error":
         raise ConvertError(f"holds no audit, but an error: {doc.get('error')}")
     try:
+        _check_split(doc, split)
         frame: Counter[str] = Counter()
         for row in doc["frame"]:
             frame[_purpose(row["purpose"])] += _size(row["bytes"])
@@ -77,6 +78,17 @@ def _check_version(stated: object) -> None:
     if major != known[0] or minor > known[1]:
         message = f"schema {major}.{minor}; this dcaudit knows {SCHEMA}"
         raise error_of(Code.VERSION, message)
+
+
+def _check_split(doc: Any, split: bool) -> None:
+    """Refuse a document whose shared tables stand where those of the other side do not.
+
+    Before schema 1.2 it is not stated; a shared table in a row of its own tells it then.
+    """
+    shared = [row for row in doc["frame"] if row["table"] is not None and row["users"]]
+    if doc.get("split_shared", split and not shared) != split:
+        word = "without" if split else "with"
+        raise ConvertError(f"was made {word} --split-shared: give both sides the same")
 
 
 def _part(row: Any) -> Part:

@@ -5,7 +5,8 @@ Sisters: converters/onnx_compute.py and tools/_activations.py (which count), _au
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from dcformat import api
@@ -19,7 +20,6 @@ from dcformat.file import File, model_of
 from dcformat.files import scratch_folder
 from dcformat.ids import GraphFormat
 from dcformat.model import Array
-from dcformat.tools._activations import activations
 from dcformat.tools._audit_json import Document
 from dcformat.tools._audit_text import Column
 from dcformat.tools._terminal import count_of, human_size, safe_name
@@ -57,17 +57,17 @@ ACTIVATIONS = (
 )
 
 
-def activations_of(file: File, calib: str, epsilon: float) -> Document:
-    """Return what a calibration set makes of the activations of a file's model.
-
-    The model is built back and run in onnxruntime. Raises ConvertError.
-    """
+@contextmanager
+def runnable(file: File) -> Iterator[Path]:
+    """Give the model of a file as an .onnx that --calib can run. Raises ConvertError."""
     if file.graph is None:
         raise ConvertError("--calib runs the graph, and there is none")
+    if file.graph.format != GraphFormat.ONNX:
+        raise ConvertError("--calib runs ONNX graphs; this one is another")
     with scratch_folder() as folder:
         model = folder / "model.onnx"
         api.write(model_of(file), model)
-        return activations(model, Path(calib), epsilon)
+        yield model
 
 
 def compute_of(

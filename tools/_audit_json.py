@@ -20,13 +20,16 @@ from dcformat.file import File
 from dcformat.ids import Meta
 from dcformat.tools._terminal import version
 
-SCHEMA = "1.1"
+SCHEMA = "1.2"
 
 Document = dict[str, Any]
 
 
-def document(report: Report, name: str, file: File) -> Document:
-    """Return the document of a file; blocks that were not asked for are null."""
+def document(report: Report, name: str, file: File, *, split_shared: bool = False) -> Document:
+    """Return the document of a file; blocks that were not asked for are null.
+
+    `split_shared` is what the report was asked for.
+    """
     tensors = [_tensor(row, report.bytes) for row in report.tensors]
     names = [row.name for row in report.tensors]
     return {
@@ -42,6 +45,7 @@ def document(report: Report, name: str, file: File) -> Document:
             {"purpose": purpose, "bytes": size, "share": _ratio(size, report.bytes)}
             for purpose, size in report.purposes.items()
         ],
+        "split_shared": split_shared,
         "frame": [_frame(row, names) for row in report.frame],
         "tensors": tensors,
         "layers": _layers(report.tensors, report.bytes),

@@ -18,6 +18,7 @@ from importlib import metadata
 from typing import Any, TextIO
 
 import click
+from click.shell_completion import CompletionItem
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.text import Text
@@ -146,8 +147,23 @@ def console(stream: TextIO) -> Console:
     return _Console(file=stream, markup=False, emoji=False, highlight=False)
 
 
+class _Text(click.types.StringParamType):
+    """What is typed: mostly a file's name, so that is what a shell is told to complete."""
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        return [CompletionItem(incomplete, type="file")]
+
+
 class Command(click.Command):
     """A click command that returns its exit code and never shows a traceback by itself."""
+
+    def __init__(self, *args: Any, **extra: Any) -> None:
+        super().__init__(*args, **extra)
+        for param in self.params:
+            if param.type is click.STRING:
+                param.type = _Text()
 
     def main(self, args: Sequence[str] | None = None, *_: Any, **extra: Any) -> Any:
         """Run the command and leave the process with one of this module's exit codes."""

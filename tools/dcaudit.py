@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import click
@@ -26,10 +27,10 @@ from dcformat.files import atomic_output
 from dcformat.scaled import real
 from dcformat.tools import _audit_csv, _audit_json
 from dcformat.tools import _terminal as terminal
-from dcformat.tools._activations import EPSILON
+from dcformat.tools._activations import EPSILON, activations
 from dcformat.tools._audit_baseline import read_baseline
 from dcformat.tools._audit_changes import exceeded
-from dcformat.tools._audit_costs import activations_of, compute_of
+from dcformat.tools._audit_costs import compute_of, runnable
 from dcformat.tools._audit_foreign import Subject, subject_of, uses_of
 from dcformat.tools._audit_html import render
 from dcformat.tools._audit_json import Document
@@ -184,12 +185,13 @@ def _audited(
         with _about(options["against"]):
             source = real(api.read(options["against"]))
     report = audit(file, uses_of(file), source, split_shared=split, progress=tick)
-    doc = _audit_json.document(report, subject.name, file)
+    doc = _audit_json.document(report, subject.name, file, split_shared=split)
     doc |= {"source": subject.source, "estimate": subject.estimate}
     doc["compute"], reason = compute_of(file, report, parse_shapes(options["shapes"]))
     if options["calib"] is not None:
-        with _about(options["calib"]):
-            doc["activations"] = activations_of(file, options["calib"], options["epsilon"])
+        calib = Path(options["calib"])
+        with runnable(file) as model, _about(options["calib"]):
+            doc["activations"] = activations(model, calib, options["epsilon"])
     if reason and not options["quiet"]:
         talk.warn(safe_name(f"{subject.name}: compute: {reason}"))
     diff = None

@@ -103,7 +103,7 @@ def report(layers: int = 6, name: str = "model.dcf", names: Any = None) -> Any:
     return {
         "command": "dcaudit",
         "version": "0.1.0",
-        "schema": "1.1",
+        "schema": "1.2",
         "status": "ok",
         "file": {
             "name": name,

@@ -22,6 +22,7 @@ pytest_plugins = ["command_fixtures"]
 SCHEMAS = {
     "1.0": "27cc4439c83c0c22648d62dacb20a30da5e8d261aff700dddaf5d51b8a23876d",
     "1.1": "3bde4e9d436be96b6c2fcf13cf49a0879d98bc65737d80c336c7c9f15cfe3a0e",
+    "1.2": "63dd12bfbe730fda0fa119fca464854cd5fd669091c72ffe36c73d11c875e943",
 }
 
 
@@ -129,15 +130,37 @@ def test_a_file_that_cannot_be_opened_is_one_line(run: Any, made: Path) -> None:
     assert (doc["status"], doc["error"]) == ("error", line.removeprefix("dcaudit: "))
 
 
-@pytest.mark.parametrize("command", ["dcaudit", "dcconvert", "dcverify"])
-def test_shells_are_told_the_options(start: Any, command: str) -> None:
+def completed(start: Any, typed: str) -> list[str]:
+    """Return what a shell is told to put in the place of the last word."""
+    words = typed.split(" ")
     asks = {
-        "COMP_WORDS": f"{command} --vers",
-        "COMP_CWORD": "1",
-        f"_{command.upper()}_COMPLETE": "bash_complete",
+        "COMP_WORDS": typed,
+        "COMP_CWORD": str(len(words) - 1),
+        f"_{words[0].upper()}_COMPLETE": "bash_complete",
     }
     with pytest.MonkeyPatch.context() as patch:
         for key, value in asks.items():
             patch.setenv(key, value)
-        done = start(command)
-    assert (done.returncode, done.stdout.decode().split()) == (0, ["plain,--version"])
+        done = start(words[0])
+    assert done.returncode == 0
+    return list(done.stdout.decode().split())
+
+
+@pytest.mark.parametrize("command", ["dcaudit", "dcconvert", "dcverify"])
+def test_shells_are_told_the_options(start: Any, command: str) -> None:
+    assert completed(start, f"{command} --vers") == ["plain,--version"]
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "dcaudit mod",
+        "dcaudit x --baseline mod",
+        "dcconvert mod",
+        "dcconvert x -o mod",
+        "dcverify mod",
+    ],
+)
+def test_shells_are_told_where_files_are_named(start: Any, typed: str) -> None:
+    """So that they complete them: told nothing they complete nothing."""
+    assert completed(start, typed) == ["file,mod"]

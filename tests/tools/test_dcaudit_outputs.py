@@ -59,6 +59,28 @@ def test_a_baseline_may_be_what_json_printed(run: Any, pair: tuple[Path, Path]) 
     assert from_json == from_dcf
 
 
+def test_both_sides_have_shared_tables_in_one_place(
+    run: Any, pair: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """Moved from the frame to tensors they would look like changes, and there are none."""
+    path = pair[1]
+    plain, split = tmp_path / "plain.json", tmp_path / "split.json"
+    plain.write_text(run("dcaudit", path, "--json").stdout)
+    split.write_text(run("dcaudit", path, "--json", "--split-shared").stdout)
+    assert asked(run, path, "--baseline", plain)["diff"]["rows"] == []
+    assert asked(run, path, "--baseline", split, "--split-shared")["diff"]["rows"] == []
+    same = "give both sides the same"
+    assert fails(run, path, "--baseline", split) == f"{split}: was made with --split-shared: {same}"
+    line = fails(run, path, "--baseline", plain, "--split-shared")
+    assert line == f"{plain}: was made without --split-shared: {same}"
+    old = json.loads(plain.read_text()) | {"schema": "1.1"}
+    del old["split_shared"]
+    old["frame"][0] |= {"table": 0, "users": ["a", "b"]}
+    plain.write_text(json.dumps(old))
+    assert fails(run, path, "--baseline", plain, "--split-shared") == line
+    assert asked(run, path, "--baseline", plain)["diff"]["rows"] == []
+
+
 def test_renamed_layers_are_called_so(run: Any, pair: tuple[Path, Path]) -> None:
     old, _ = pair
     renamed = old.with_name("renamed.onnx")
@@ -97,11 +119,11 @@ def test_what_is_no_baseline_is_one_line_that_names_it(
     assert says(b"{}") == "JSON, but not of dcaudit --json"
     assert says(b'{"command": "dcaudit"}') == "says no version of its schema"
     newer = json.loads(run("dcaudit", new, "--json").stdout)
-    assert says(json.dumps({**newer, "schema": "1.2"}).encode()) == (
-        "schema 1.2; this dcaudit knows 1.1"
+    assert says(json.dumps({**newer, "schema": "1.3"}).encode()) == (
+        "schema 1.3; this dcaudit knows 1.2"
     )
     assert says(json.dumps({**newer, "schema": "2.0"}).encode()) == (
-        "schema 2.0; this dcaudit knows 1.1"
+        "schema 2.0; this dcaudit knows 1.2"
     )
     del newer["tensors"][0]
     assert says(json.dumps(newer).encode()) == "its rows do not sum to its file"
@@ -330,3 +352,8 @@ def test_calib_runs_the_model_and_looks_at_activations(
     assert "activations of 6 samples" in result.stdout
     assert "activations of 6 samples" in (tmp_path / "x.md").read_text()
     assert fails(run, pair[0], "--calib", tmp_path / "no.npz").startswith(str(tmp_path / "no.npz"))
+    bare = tmp_path / "bare.dcf"
+    run("dcconvert", pair[0], "-o", bare, "--no-graph", "-q")
+    assert fails(run, bare, "--calib", calib) == (
+        f"{bare}: --calib runs the graph, and there is none"
+    )

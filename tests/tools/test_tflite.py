@@ -99,7 +99,7 @@ def test_dcaudit_of_a_dcf_names_the_layers(run: Any, tmp_path: Path) -> None:
     assert run("dcaudit", made, "--shape", "x=1").exit_code == 1
     result = run("dcaudit", made, "--calib", tmp_path / "none.npz")
     assert result.exit_code == 1
-    assert "which is not ONNX" in result.stderr
+    assert "--calib runs ONNX graphs" in result.stderr
 
 
 def test_c_is_written_with_the_scales(run: Any, tmp_path: Path) -> None:
@@ -127,3 +127,28 @@ def test_a_file_for_tflite_micro_says_what_is_decoded(run: Any, tmp_path: Path) 
     assert (tmp_path / "b.tflm").read_bytes() == (tmp_path / "net.tflm").read_bytes()
     refused = run("dcconvert", path, "-o", tmp_path / "c.tflm", "--preset", "deep")
     assert refused.exit_code == 2
+
+
+def test_of_a_baseline_operators_are_layers_too(run: Any, tmp_path: Path) -> None:
+    """A limit names the operator whose tensor is gone, whichever way the baseline is given."""
+    old, new, budget = (tmp_path / name for name in ("old.dcf", "new.dcf", "budget.toml"))
+    for make, made in ((quantized, old), (dense, new)):
+        (tmp_path / "net.tflite").write_bytes(make())
+        run("dcconvert", tmp_path / "net.tflite", "-o", made, "-q")
+    kept = tmp_path / "old.json"
+    kept.write_text(run("dcaudit", old, "--json").stdout)
+    before = {t["layer"] for t in json.loads(kept.read_text())["tensors"]}
+    after = {t["layer"] for t in json.loads(run("dcaudit", new, "--json").stdout)["tensors"]}
+    gone = min(before - after - {None})
+    budget.write_text(f'version = 1\n[[layer]]\nmatch = "{gone}"\ngrowth = 0\n')
+    for baseline in (old, kept):
+        result = run("dcaudit", new, "--baseline", baseline, "--budget", budget, "--json")
+        (limit,) = json.loads(result.stdout)["budget"]["limits"]
+        assert limit["bytes"] < 0
+
+
+def test_activations_are_of_onnx_graphs(run: Any, path: Path) -> None:
+    result = run("dcaudit", path, "--calib", path.with_name("x.npz"))
+    assert (result.exit_code, result.stdout) == (1, "")
+    (line,) = result.stderr.splitlines()
+    assert line == f"dcaudit: {path}: --calib runs ONNX graphs; this one is another"
