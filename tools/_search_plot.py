@@ -79,7 +79,9 @@ def _draw_layers(axes: Any, curves: Curves) -> None:
     for at, name in enumerate(ranked):
         label = safe_name(name)[-30:].replace("$", r"\$") if at < _MOST_NAMED else None
         axes.plot(curves.parts, _decibels(curves.layers[name]), marker=".", label=label)
-    axes.set(xscale="log", xlabel="step, as a part of the layer's standard deviation")
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(curves.parts, [f"{part:g}" for part in curves.parts])
+    axes.set(xlabel="step, as a part of the layer's standard deviation")
     axes.set(ylabel="signal-to-noise ratio of the outputs, dB", title="each layer alone")
     axes.legend(fontsize="x-small")
 
