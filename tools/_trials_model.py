@@ -40,6 +40,9 @@ class TrialModel:
         own = {tensor.name: tensor for tensor in read_onnx.read(path).tensors}
         self.trial: Trial = trial_of(path, weights)
         self.varied: dict[str, Varied] = {v.name: v for v in self.trial.varied}
+        for name, varied in self.varied.items():
+            if varied.small is None and name not in own:
+                raise ConvertError(f"the numbers of weight {name!r} cannot be read")
         self.own = {n: own[n].data if v.small is None else v.small for n, v in self.varied.items()}
         self.bytes = self.trial.model
         self._start()

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import onnx
 import pytest
 from evaluation import RESNETS, cifar_task, mnist_task
 from onnx import helper, numpy_helper
@@ -299,6 +300,13 @@ def test_unknown_metrics_and_wrong_weights(tmp_path: Path) -> None:
         with pytest.raises(ConvertError, match="'v' is none of the weights"):
             trials.gram("v")
         assert trials.divergence({}).samples == 5  # an error ends nothing
+
+
+def test_a_weight_whose_numbers_cannot_be_read(tmp_path: Path) -> None:
+    proto = onnx.load_from_string(dense(columns=600))
+    proto.graph.initializer[0].segment.begin = 0
+    with pytest.raises(ConvertError, match="the numbers of weight 'w' cannot be read"):
+        Trials(proto.SerializeToString(), ["w"], few(tmp_path))
 
 
 def test_a_fixed_batch_of_which_there_is_none(tmp_path: Path) -> None:
