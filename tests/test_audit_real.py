@@ -19,16 +19,17 @@ from dcformat.coded import CodedModel, CodedTensor, Raw
 from dcformat.encode import Settings, encode_model
 from dcformat.file import File
 from dcformat.ids import Coder, DType
+from dcformat.scaled import real
 
 sys.path.append(str(ROOT / "bench"))
 
 SLOW = ("lossless", "deep")
 PRESETS = ("int8", *(pytest.param(preset, marks=pytest.mark.slow) for preset in SLOW))
-FOREIGN = ("*.onnx", "*.pt", "*.th", "*.pth", "*.safetensors")
+FOREIGN = ("*.onnx", "*.pt", "*.th", "*.pth", "*.jit", "*.safetensors", "*.tflite")
 
 
 def models(folder: Path) -> list[Path]:
-    places = (folder / "onnx", folder / "onnx" / "external", folder / "pytorch")
+    places = (folder / "onnx", folder / "onnx" / "external", folder / "pytorch", folder / "tflite")
     return sorted(path for place in places for kind in FOREIGN for path in place.glob(kind))
 
 
@@ -36,11 +37,11 @@ def models(folder: Path) -> list[Path]:
 @pytest.mark.parametrize("preset", PRESETS)
 def test_every_file_made_of_a_real_model_sums_up(data_dir: Path, preset: str) -> None:
     paths = models(data_dir)
-    assert len(paths) > 25
+    assert len(paths) > 35
     for path in paths:
         model = dcformat.read(path)
         data = encode_model(dcformat.compress(model, preset), _settings(preset))
-        report = audit(File(data), source=model)
+        report = audit(File(data), source=real(model))
         assert sum(report.purposes.values()) == len(data), path.name
         assert report.problems == (), path.name
         for row in report.tensors:
