@@ -21,8 +21,10 @@ from dcformat import ids as registry
 from dcformat.audit import audit
 from dcformat.audit_budget import FILE, Limit, check_budget, read_budget, size_of
 from dcformat.audit_diff import compare, side_of
+from dcformat.audit_report import OK, Report
 from dcformat.compress.settings import PRESETS
 from dcformat.converters.onnx_compute import parse_shapes
+from dcformat.errors import ConvertError
 from dcformat.files import atomic_output
 from dcformat.scaled import real
 from dcformat.tools import _audit_csv, _audit_json
@@ -37,7 +39,7 @@ from dcformat.tools._audit_json import Document
 from dcformat.tools._audit_markdown import markdown
 from dcformat.tools._audit_terminal import show
 from dcformat.tools._plan import DCF, STANDARD
-from dcformat.tools._terminal import Talk, safe_name
+from dcformat.tools._terminal import Talk, count_of, safe_name
 
 _OUTPUTS: Mapping[str, Callable[[Document], str]] = {
     "markdown": markdown,
@@ -185,6 +187,8 @@ def _audited(
         with _about(options["against"]):
             source = real(api.read(options["against"]))
     report = audit(file, uses_of(file), source, split_shared=split, progress=tick)
+    if options["against"] is not None:
+        _check_compared(talk, report, options["against"])
     doc = _audit_json.document(report, subject.name, file, split_shared=split)
     doc |= {"source": subject.source, "estimate": subject.estimate}
     doc["compute"], reason = compute_of(file, report, parse_shapes(options["shapes"]))
@@ -202,6 +206,18 @@ def _audited(
     if limits:
         doc = _audit_json.with_budget(doc, check_budget(limits, report, diff))
     return doc
+
+
+def _check_compared(talk: Talk, report: Report, against: str) -> None:
+    """Say how many tensors have none of their name, type and shape in a source; not all may."""
+    rows = [row for row in report.tensors if row.tied_to is None and row.status == OK]
+    alone = [row.name for row in rows if row.errors is None]
+    if alone and len(alone) == len(rows):
+        with _about(against):
+            raise ConvertError("no tensor in it has name, type and shape of one of the file")
+    if alone and not talk.quiet:
+        few = f"{count_of(len(alone), 'tensor')} of the file, such as {alone[0]}"
+        talk.warn(safe_name(f"{against}: nothing to compare with {few}"))
 
 
 def _write_outputs(doc: Document, options: Mapping[str, Any]) -> None:

@@ -16,6 +16,7 @@ from audit_documents import asked
 from command_nets import make_net
 from conftest import ROOT
 from handmade import fix_crcs
+from tflite_files import dense
 
 from dcformat.tools._audit_markdown import escaped
 from dcformat.tools._audit_text import Column, lines
@@ -160,6 +161,23 @@ def test_wrong_files_are_one_line(run: Any, pair: tuple[Path, Path], tmp_path: P
     line = fails(run, new, "--against", tmp_path / "text.onnx")
     assert line.startswith(f"{tmp_path / 'text.onnx'}: ")
     assert fails(run, new, "--budget", tmp_path / "none.toml").startswith(str(tmp_path))
+
+
+def test_a_source_that_has_other_tensors_is_said(
+    run: Any, net: Path, pair: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """Else a comparison with the wrong model would look like one that found nothing."""
+    some = tmp_path / "some.onnx"
+    some.write_bytes(make_net("body.weight").SerializeToString())
+    result = run("dcaudit", pair[0], "--against", some)
+    line = f"{some}: nothing to compare with 1 tensor of the file, such as conv1.weight"
+    assert (result.exit_code, result.stderr) == (0, f"dcaudit: {line}\n")
+    other = tmp_path / "other.tflite"
+    other.write_bytes(dense())
+    assert fails(run, pair[0], "--against", other) == (
+        f"{other}: no tensor in it has name, type and shape of one of the file"
+    )
+    assert run("dcaudit", pair[0], "--against", net).stderr == ""
 
 
 def test_a_budget_ends_with_1_and_says_what_to_do(run: Any, pair: tuple[Path, Path]) -> None:
