@@ -49,11 +49,11 @@ static float fixed(int32_t q, int32_t n)
 static float power(int32_t q, int32_t n)
 {
     const int32_t exponent = (q < 0 ? -q : q) - 1 - n;
-    uint32_t bits = exponent < -126 ? 1U << 22 : (uint32_t)(exponent + 127) << 23;
+    uint32_t bits = exponent < -126 ? DCF_BIT(22) : (uint32_t)(exponent + 127) << 23;
     if (exponent > 127) {
-        bits = 0xFFU << 23; /* infinity */
+        bits = (uint32_t)0xFF << 23; /* infinity */
     }
-    return q == 0 ? 0.0F : float_of(q < 0 ? bits | 1U << 31 : bits);
+    return q == 0 ? 0.0F : float_of(q < 0 ? bits | DCF_BIT(31) : bits);
 }
 
 static int is_signed(uint32_t number)
