@@ -40,6 +40,7 @@ _UNITS = {"": 1, "b": 1, "kb": 10**3, "kib": 1 << 10, "mb": 10**6, "mib": 1 << 2
 _UNITS |= {"gb": 10**9, "gib": 1 << 30}
 _SIZE = re.compile(r"\s*(\d{1,15}(?:\.\d{1,9})?)\s*([A-Za-z]*)\s*", re.ASCII)
 _SHARE = re.compile(r"\s*(\d{1,9}(?:\.\d{1,9})?)\s*%\s*", re.ASCII)
+_DEEP = 5  #: bits of what --preset deep makes of dense layers
 FILE, LAYER, PURPOSE = "file", "layer", "purpose"
 _KEYS = {FILE: "", LAYER: "match", PURPOSE: "name"}
 
@@ -218,7 +219,15 @@ def _hint(row: TensorRow) -> str:
     if row.values == "CODEBOOK":
         bits = max(1, ((row.levels or 2) - 1).bit_length() - 1)
         return f"it has {row.levels} levels; a recipe with bits = {bits} for it, or prune"
-    return "it has 8-bit numbers; --preset deep, or a recipe with bits = 5 or prune for it"
+    distinct = row.facts.distinct if row.facts else 0
+    if distinct > 1 << _DEEP:
+        more = f"--preset deep, or a recipe with bits = {_DEEP} or prune for it"
+        return f"it has {distinct} different numbers; {more}"
+    fewer = (distinct - 1).bit_length() - 1
+    what = (
+        f"a recipe with bits = {fewer} for it, or prune" if fewer > 1 else "a recipe may prune it"
+    )
+    return f"it has {distinct} different numbers; {what}"
 
 
 def _growth_advice(limit: Limit, diff: Diff) -> str:

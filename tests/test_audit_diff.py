@@ -165,6 +165,24 @@ def test_a_file_may_be_as_large_as_its_budget_and_no_larger() -> None:
     assert "--preset deep" in over.advice
 
 
+@pytest.mark.parametrize(
+    ("distinct", "says"),
+    [
+        (33, "it has 33 different numbers; --preset deep, or a recipe with bits = 5 or prune"),
+        (32, "it has 32 different numbers; a recipe with bits = 4 for it, or prune"),
+        (15, "it has 15 different numbers; a recipe with bits = 3 for it, or prune"),
+        (3, "it has 3 different numbers; a recipe may prune it"),
+        (1, "it has 1 different numbers; a recipe may prune it"),
+    ],
+)
+def test_advice_asks_for_fewer_numbers_than_there_are(distinct: int, says: str) -> None:
+    numbers = (np.arange(6600, dtype=np.int64).reshape(66, 100) * 7 % distinct).astype(np.int8)
+    one, none = np.asarray(0.5, "<f4"), np.asarray(0, np.int32)
+    report = report_of(affine("w", numbers, one, none, None))
+    (answer,) = check_budget([Limit(LAYER, "w", 1)], report, None)
+    assert says in answer.advice
+
+
 def test_a_glob_of_layers_is_all_of_them_together() -> None:
     report = report_of(*net(1))
     size = sum(row.bytes for row in report.tensors if row.name.startswith("conv"))

@@ -150,7 +150,8 @@ def _stored_as(row: Document, doc: Document) -> str:
     if row["status"] != "ok":
         return f"{row['status']}: {safe_name(row['reason'])}"
     rooms = [row["layout"], row["coder"]]
-    rooms.insert(1, f"{row['levels']} levels" if row["levels"] else row["number"])
+    number = row["values"] if row["values"] == "POW2" else row["number"]
+    rooms.insert(1, f"{row['levels']} levels" if row["levels"] else number)
     words = " ".join(room.lower() for room in rooms)
     return f"{words} {row['q_format']}" if row["q_format"] else words
 

@@ -180,6 +180,14 @@ def test_a_source_that_has_other_tensors_is_said(
     assert run("dcaudit", pair[0], "--against", net).stderr == ""
 
 
+def test_powers_of_two_are_called_so(run: Any, net: Path) -> None:
+    """Their numbers are bytes, but no integers."""
+    recipe, path = net.with_name("pow2.toml"), net.with_name("pow2.dcf")
+    recipe.write_text('version = 1\n[defaults]\nmethod = "pow2"\n')
+    assert run("dcconvert", net, "-o", path, "--recipe", recipe, "-q").exit_code == 0
+    assert "dense pow2 huffman" in run("dcaudit", path).stdout
+
+
 def test_a_budget_ends_with_1_and_says_what_to_do(run: Any, pair: tuple[Path, Path]) -> None:
     old, _ = pair
     size = old.stat().st_size
