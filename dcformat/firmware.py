@@ -24,7 +24,8 @@ FOLDER = Path(__file__).parent / "c"
 _PARTS = (
     "source", "crc", "dtype", "coder_packed", "coder_huffman", "layout_dense", "layout_gap",
     "layout_run", "values_raw", "values_fixed", "values_affine", "values_codebook", "values_pow2",
-    "tables", "rooms", "record", "open", "decode", "check", "info", "float", "find", "strerror",
+    "tables", "rooms", "record", "open", "elements", "blocks", "prepare", "decode", "check", "info",
+    "float", "find", "strerror",
 )  # fmt: skip
 _HEAD = """\
 /* The dcformat decoder in one file. Made from dcformat/c by dcformat.firmware. */

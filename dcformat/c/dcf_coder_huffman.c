@@ -150,11 +150,11 @@ DCF_LOCAL int dcf_huffman_check(const dcf_model *m, dcf_at entry, dcf_at end)
 
 /* ---- codes ---- */
 
-DCF_LOCAL uint32_t dcf_huffman_search(const uint16_t *fast, uint32_t prefix, uint32_t fast_bits,
+DCF_LOCAL uint32_t dcf_huffman_search(const uint16_t *fast, uint32_t prefix, uint32_t shift,
                                       uint32_t length)
 {
     const dcf_code *code = (const dcf_code *)(const void *)fast - 1;
-    const uint8_t *ranks = (const uint8_t *)(fast + ((size_t)1 << fast_bits));
+    const uint8_t *ranks = (const uint8_t *)(fast + ((size_t)1 << (32U - shift)));
     while (prefix >= code->limit[length - 1U]) {
         length++;
     }
@@ -163,7 +163,7 @@ DCF_LOCAL uint32_t dcf_huffman_search(const uint16_t *fast, uint32_t prefix, uin
 }
 
 /* Turn counts of lengths into where the ranks of each begin. */
-static void limits(dcf_code *code, uint16_t *counter)
+DCF_APART static void limits(dcf_code *code, uint16_t *counter)
 {
     uint32_t first = 0;
     uint32_t rank = 0;
@@ -200,10 +200,10 @@ static void build(const dcf_tensor *t, uint32_t index, uint8_t *memory)
     for (i = 0; i >> fast_bits == 0; i++) {
         uint32_t item = (uint32_t)ranks[0] << 8;
         if (!one) {
-            item = dcf_huffman_search(fast, i << (DCF_MAX_CODE_BITS - fast_bits), fast_bits, length);
+            item = dcf_huffman_search(fast, i << (DCF_MAX_CODE_BITS - fast_bits), t->shift, length);
             length = item & DCF_LENGTH; /* of the next one no less */
             if (length > fast_bits) {
-                item = DCF_LONG;
+                item = DCF_LONG | length << 8;
             }
         }
         fast[i] = (uint16_t)item;

@@ -1,6 +1,8 @@
 /* CRC-32 of zlib, PNG and Ethernet. Spec: spec/DCF.md, "Conventions". */
 #include "dcf_internal.h"
 
+#if DCF_WITH_CRC_TABLE
+
 /* What a nibble adds to the CRC. */
 static const uint32_t NIBBLE[16] = {
     0x00000000U, 0x1DB71064U, 0x3B6E20C8U, 0x26D930ACU, 0x76DC4190U, 0x6B6B51F4U,
@@ -14,6 +16,20 @@ static uint32_t one_byte(uint32_t crc, uint32_t byte)
     crc = (crc >> 4) ^ NIBBLE[crc & 15U];
     return (crc >> 4) ^ NIBBLE[crc & 15U];
 }
+
+#else
+
+static uint32_t one_byte(uint32_t crc, uint32_t byte)
+{
+    uint32_t i;
+    crc ^= byte;
+    for (i = 0; i < 8; i++) {
+        crc = (crc >> 1) ^ (0xEDB88320U & (0U - (crc & 1U)));
+    }
+    return crc;
+}
+
+#endif
 
 #if DCF_HOST
 uint32_t dcf_crc_byte(uint32_t crc, uint32_t byte)

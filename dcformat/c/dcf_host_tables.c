@@ -17,16 +17,13 @@ enum {
 
 static void build_one(const dcf_tensor *t, uint8_t *table, const uint16_t *fast)
 {
-    const uint32_t fast_bits = 32U - t->shift;
-    uint32_t length = fast_bits + 1U;
     uint32_t prefix = 0;
     while (prefix < DCF_PREFIXES) {
-        uint32_t item = fast[prefix >> (DCF_MAX_CODE_BITS - fast_bits)];
+        uint32_t item = fast[prefix << (32U - DCF_MAX_CODE_BITS) >> t->shift];
         uint32_t end;
         uint8_t entry[2];
         if ((item & DCF_LENGTH) == DCF_LONG) {
-            item = dcf_huffman_search(fast, prefix, fast_bits, length);
-            length = item & DCF_LENGTH; /* of the next one no less */
+            item = dcf_huffman_search(fast, prefix, t->shift, item >> 8);
         }
         entry[0] = (uint8_t)(item >> 8);
         entry[1] = (uint8_t)(item & DCF_LENGTH);

@@ -99,8 +99,12 @@ DCF_IN_PLACE static inline uint32_t dcf_load32(DCF_FROM dcf_at at)
 /* Bits of Huffman codes: the first byte at the top. */
 DCF_IN_PLACE static inline uint32_t dcf_load_bits(DCF_FROM dcf_at at)
 {
+#if defined(__GNUC__) && defined(__arm__) && !DCF_WITH_READ_CALLBACK
+    return __builtin_bswap32(dcf_load32(at));
+#else
     return (uint32_t)DCF_LOAD(at) << 24 | (uint32_t)DCF_LOAD(at + 1) << 16 |
            (uint32_t)DCF_LOAD(at + 2) << 8 | (uint32_t)DCF_LOAD(at + 3);
+#endif
 }
 #endif
 
@@ -254,13 +258,15 @@ static inline uint32_t dcf_streams(const dcf_tensor *tensor)
 
 /* ---- rooms: codes ---- */
 
-enum { DCF_LONG = 63, DCF_LENGTH = 63 /* mask */ };
+/* In place of a code's length: it is longer; there are no codes. And the mask. */
+enum { DCF_LONG = 63, DCF_NO_CODE = 62, DCF_LENGTH = 63 };
 
 #if DCF_WITH_HUFFMAN
 /* A canonical code. A symbol whose 12-bit prefix is below limit[n - 1] (and not below limit[n - 2])
  * has n bits, and its number stands at ranks[(prefix >> (12 - n)) + shift[n - 1]] (modulo 2^16).
- * Behind it stand 2^fast_bits u16 for prefixes of so many bits: the length, or DCF_LONG where it
- * is larger, and 256 times the number. The ranks, one byte each, follow. */
+ * Behind it stand u16 for all prefixes of 32 - shift bits: the length and 256 times the number, or,
+ * where the length is larger, DCF_LONG and 256 times the least that it may be. The ranks, one byte
+ * each, follow. */
 typedef struct dcf_code {
     uint16_t limit[DCF_MAX_CODE_BITS];
     uint16_t shift[DCF_MAX_CODE_BITS];
@@ -279,7 +285,7 @@ DCF_LOCAL void dcf_huffman_build(dcf_tensor *tensor, uint8_t *memory);
 
 /* Length and number, as in the first part, of a code that begins with `prefix` and has at least
  * `length` bits. */
-DCF_LOCAL uint32_t dcf_huffman_search(const uint16_t *fast, uint32_t prefix, uint32_t fast_bits,
+DCF_LOCAL uint32_t dcf_huffman_search(const uint16_t *fast, uint32_t prefix, uint32_t shift,
                                       uint32_t length);
 
 DCF_MUST_CHECK DCF_LOCAL int dcf_huffman_fields(dcf_record *record);
@@ -288,10 +294,38 @@ DCF_MUST_CHECK DCF_LOCAL int dcf_huffman_fields(dcf_record *record);
 /* Bits that a symbol below `alphabet` takes with coder_packed. */
 DCF_LOCAL uint32_t dcf_packed_bits(uint32_t alphabet);
 
-/* ---- dcf_decode.c ---- */
+/* ---- dcf_blocks.c ---- */
+
+/* Steps 2 and 3 of "Decoding a tensor". */
+#if DCF_WITH_BLOCKS
+DCF_MUST_CHECK DCF_LOCAL int dcf_blocks_check(const dcf_tensor *tensor);
+#else
+#define dcf_blocks_check(tensor) DCF_OK
+#endif
+
+/* Enter block cursor->block, whose offsets were checked, and step to the next. */
+DCF_LOCAL void dcf_block_enter(dcf_cursor *cursor);
+
+/* Stand at bit `bit` behind `at`, before an element; in firmware, with Huffman codes, at bit 0:
+ * the first look fetches what it needs. */
+DCF_LOCAL void dcf_seek(dcf_cursor *cursor, dcf_at at, dcf_size bit);
+
+/* Bits of the block that were not read; below 0 where there were fewer. */
+DCF_LOCAL dcf_offset dcf_bits_left(const dcf_cursor *cursor);
+
+/* "After the last symbol of a block: a whole unused byte, STRUCTURE; spare bits that are not
+ * zero, PADDING." */
+DCF_MUST_CHECK DCF_LOCAL int dcf_block_end(const dcf_cursor *cursor);
+
+/* ---- dcf_elements.c ---- */
 
 /* Write the number of symbol `symbol`, where an element has one symbol. */
 DCF_LOCAL void dcf_number(const dcf_tensor *tensor, uint32_t symbol, uint8_t *out);
+
+/* Decode `count` elements, of those that are left of the block and at least one, to `out`, `step`
+ * bytes apart: 0 drops them, each over the one before. */
+DCF_MUST_CHECK DCF_LOCAL int dcf_elements(dcf_cursor *cursor, uint8_t *out, dcf_size count,
+                                          uint32_t step);
 
 #if DCF_HOST
 /* ---- dcf_crc.c, dcf_host_crc.c ---- */
@@ -301,8 +335,7 @@ static inline uint64_t dcf_u64(const uint8_t *p)
     return dcf_load32(p) | (uint64_t)dcf_load32(p + 4) << 32;
 }
 
-/* Enter block cursor->block, whose offsets were checked, and step to the next. */
-void dcf_block_enter(dcf_cursor *cursor);
+/* ---- dcf_decode.c ---- */
 
 /* Decode the rest of the present block to `out` and check the block's end. */
 DCF_MUST_CHECK int dcf_block_finish(dcf_cursor *cursor, uint8_t *out);
