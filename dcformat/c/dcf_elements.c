@@ -29,9 +29,9 @@ DCF_IN_PLACE static inline uint32_t more_bits(dcf_cursor *c, uint32_t bits, int3
     return bits;
 }
 
-enum { TOO_LARGE = 1 << 16 };
-
 #if DCF_WITH_PACKED
+#define TOO_LARGE ((uint32_t)1 << 16)
+
 /* The next symbol, a gap or not; times 2^8, TOO_LARGE where it is that. */
 DCF_APART static uint32_t packed_symbol(dcf_cursor *c, uint32_t is_gap)
 {
