@@ -85,7 +85,6 @@ DCF_LOCAL void dcf_block_enter(dcf_cursor *c)
     const dcf_size block = c->block++;
     const dcf_size rows = t->rows - block * t->block_rows;
     const dcf_at at = t->coded + block_offset(t, block);
-    dcf_size bit = 0;
     uint32_t code = 0;
 #if DCF_WITH_BLOCKS
     if (t->classes > 1) {
@@ -105,14 +104,7 @@ DCF_LOCAL void dcf_block_enter(dcf_cursor *c)
     c->digit = 0;
     c->part = 0;
 #endif
-#if DCF_WITH_PACKED
-    if ((t->layout | t->coder) == 0) { /* DENSE, PACKED: each element takes the same bits */
-        bit = c->skip * ((uint32_t)t->symbols * t->symbol_bits);
-        c->left -= c->skip;
-        c->skip = 0;
-    }
-#endif
-    dcf_seek(c, at, bit);
+    dcf_seek(c, at, 0);
 #if DCF_HOST
     c->data = at;
     c->size = (dcf_size)(c->last - at);

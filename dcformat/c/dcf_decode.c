@@ -88,6 +88,14 @@ int dcf_cursor_next(dcf_cursor *c, void *to, dcf_size count, dcf_size *got)
         n = n < c->left ? n : c->left;
         step = t->width;
         if (c->skip) { /* over elements that nobody wants; there is room for one */
+#if DCF_WITH_PACKED
+            if ((t->layout | t->coder) == 0) { /* DENSE, PACKED: each takes the same bits */
+                dcf_seek(c, c->at, c->skip * ((uint32_t)t->symbols * t->symbol_bits));
+                c->left -= c->skip;
+                c->skip = 0;
+                continue;
+            }
+#endif
             n = c->skip;
             c->skip = 0;
             step = 0;
