@@ -6,7 +6,9 @@ Sisters: tools/dcconvert.py, tools/dcverify.py
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import gc
 import json
 import os
 import sys
@@ -175,6 +177,7 @@ class Command(click.Command):
             status = USAGE
         except click.Abort:
             status = INTERRUPTED
+        atexit.register(gc.freeze)  # else all that was imported is searched for cycles once more
         sys.exit(_leave(status if isinstance(status, int) else DONE))
 
     def invoke(self, ctx: click.Context) -> Any:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -107,3 +109,11 @@ def test_progress_on_a_terminal_shows_names_escaped(monkeypatch: pytest.MonkeyPa
         while "[b]x\\x07" not in screen.getvalue():
             tick("[b]x\x07", 1, 2)
     assert "\x07" not in screen.getvalue()
+
+
+def test_nothing_is_searched_for_cycles_when_a_command_is_over() -> None:
+    """It would take longer than converting a small model."""
+    code = "import atexit, gc, sys; atexit.register(lambda: print(gc.get_freeze_count() > 10000))\n"
+    code += "from dcformat.tools.dcconvert import main; main(['--version'])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "True"
