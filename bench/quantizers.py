@@ -21,7 +21,6 @@ from weights import Layer, data_folder
 from dcformat import encode, kernels
 from dcformat.coded import CodedTensor
 from dcformat.compress.codebook import quantize_codebook, type_levels
-from dcformat.encodings import coder_huffman
 from dcformat.ids import DType
 from dcformat.tables import bit_cost, tables_of
 
@@ -53,7 +52,7 @@ def cost_of(layer: Layer, levels: F64, indices: U8) -> Cost:
     """Return what a layer costs with these levels."""
     counts = kernels.histogram(indices.reshape(-1))
     (table,) = tables_of(counts[None])
-    huffman = bit_cost(counts, table) / 8 + coder_huffman.entry_size(table)
+    huffman = bit_cost(counts, table) / 8 + table.entry_size
     weights = layer.weights.astype(np.float64)
     book = type_levels(weights, levels, indices, DType.FLOAT, "auto")
     tensor = CodedTensor(layer.name, DType.FLOAT, indices, book, layer.order, exact=False)

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import walk
-from .encodings import CODERS, LAYOUTS, VALUES, coder_huffman, coder_packed, coder_zstd
+from .encodings import CODERS, LAYOUTS, VALUES, coder_packed, coder_zstd
 from .encodings.coder_huffman import Table
 from .encodings.layout_gap import Gap
 from .encodings.layout_run import MAX_ALPHABET, Run
@@ -38,6 +38,7 @@ MAX_BLOCKS = 1024  #: of a tensor: their symbol counts are held at once
 ZSTD_BLOCK = 1 << 20  #: symbols of a zstd block
 NEAR = 1.06  #: a layout whose estimate is this much above the smallest is not worked out
 MOST_IN_BLOCKS = 0xF000_0000  #: bytes; an offset has at most 32 bits
+AT_ONCE = 1 << 20  #: elements that are written at once
 PACKED_GAP_MOST = 1 << 16  #: elements; above it a Huffman table always pays for itself
 
 
@@ -143,10 +144,10 @@ class Form:
             return
         first = 0
         if self.coder is Coder.PACKED and self.layout is Layout.DENSE:
-            for start, stop in self.stored.cuts(8):  # eight rows end on a byte
+            for start, stop in self.stored.cuts(8, AT_ONCE):  # eight rows end on a byte
                 yield partial(self._plain, start, stop)
             return
-        for start, stop in self.stored.cuts(self.block_rows):
+        for start, stop in self.stored.cuts(self.block_rows, AT_ONCE):
             yield partial(self._part, start, stop, first)
             first += -(-(stop - start) // self.block_rows)
 
@@ -189,7 +190,7 @@ class Form:
 
     def table_size(self) -> int:
         """Return the bytes of own tables in TABLES."""
-        return sum(4 + coder_huffman.entry_size(t) for t in set(self.tables))
+        return sum(4 + table.entry_size for table in set(self.tables))
 
     def size(self) -> int:
         """Return all bytes that this form costs."""
@@ -224,22 +225,44 @@ def forms_of(stored: Stored, host: bool, row_access: bool, scratch: Scratch) -> 
         return
     counts = total_counts(stored, Walk(Layout.DENSE, None, stored.plan.alphabets))
     background, share = background_of(stored, counts)
-    tries: list[tuple[Layout, Any, I64]] = [(Layout.DENSE, None, counts)]
+    tries = [_tried(Layout.DENSE, None, counts)]
     if share >= 0.2:
         gaps = [_try(stored, Layout.GAP, Gap(highest, background)) for highest in GAPS]
-        tries.append(min(gaps, key=lambda gap: _bytes_of(gap[2], with_tables=True)))
+        tries.append(min(gaps, key=_Try.with_tables))
         if stored.elements <= PACKED_GAP_MOST:
             yield _packed_gap(stored, background, row_access)
     if share > 0 and stored.plan.width == 1 and stored.plan.alphabets[0] <= MAX_ALPHABET:
         tries.append(_try(stored, Layout.RUN, Run(background)))
-    yield from _huffman_forms(stored, tries, row_access)
+    least = min(tried.size for tried in tries)
+    for tried in tries:
+        if tried.size <= NEAR * least + SMALL_PAYLOAD:
+            yield _huffman(stored, tried, block_rows_of(stored, tried.size, row_access))
     if host:
-        least = min(_bytes_of(counts) for _, _, counts in tries)
         yield from _zstd(stored, row_access, scratch, least)
 
 
-def _try(stored: Stored, layout: Layout, params: Any) -> tuple[Layout, Any, I64]:
-    return layout, params, total_counts(stored, Walk(layout, params, stored.plan.alphabets))
+@dataclass(frozen=True, eq=False)
+class _Try:
+    """A layout, the Huffman tables for one block of it, and the bytes of that without tables."""
+
+    layout: Layout
+    params: Any
+    tables: tuple[Table, ...]
+    size: int
+
+    def with_tables(self) -> int:
+        return self.size + sum(table.entry_size for table in self.tables)
+
+
+def _try(stored: Stored, layout: Layout, params: Any) -> _Try:
+    walked = Walk(layout, params, stored.plan.alphabets)
+    return _tried(layout, params, total_counts(stored, walked))
+
+
+def _tried(layout: Layout, params: Any, counts: I64) -> _Try:
+    tables = tables_of(counts)
+    bits = sum(bit_cost(row, table) for row, table in zip(counts, tables, strict=True))
+    return _Try(layout, params, tables, bits // 8)
 
 
 def background_of(stored: Stored, counts: I64) -> tuple[int, float]:
@@ -251,41 +274,27 @@ def background_of(stored: Stored, counts: I64) -> tuple[int, float]:
     return top, float(counts[:, top].min() / stored.elements)
 
 
-def _bytes_of(counts: I64, with_tables: bool = False) -> int:
-    """Return the bytes of symbols with these counts, Huffman coded as one block."""
-    tables = tables_of(counts)
-    size = sum(bit_cost(row, table) for row, table in zip(counts, tables, strict=True)) // 8
-    return size + with_tables * sum(coder_huffman.entry_size(table) for table in tables)
-
-
-def _huffman_forms(
-    stored: Stored, tries: list[tuple[Layout, Any, I64]], row_access: bool
-) -> Iterator[Form]:
-    sizes = [_bytes_of(counts) for _, _, counts in tries]
-    for (layout, params, _), size in zip(tries, sizes, strict=True):
-        if size <= NEAR * min(sizes) + SMALL_PAYLOAD:
-            yield _huffman(stored, layout, params, block_rows_of(stored, size, row_access))
-
-
-def _huffman(stored: Stored, layout: Layout, params: Any, block_rows: int) -> Form:
+def _huffman(stored: Stored, tried: _Try, block_rows: int) -> Form:
     """Return a Huffman form, with one class of tables or several, whichever is smaller."""
+    layout, params = tried.layout, tried.params
+    whole = tried.tables if layout is Layout.DENSE else None  # others count what blocks end
     if -(-stored.rows // block_rows) > MAX_BLOCKS:
-        return huffman_form(stored, layout, params, block_rows, None)
+        return huffman_form(stored, layout, params, block_rows, whole)
     blocks = block_counts(stored, Walk(layout, params, stored.plan.alphabets), block_rows)
-    tables = tables_of(blocks.sum(axis=0, dtype=np.int64).reshape(-1, MAX_SYMBOLS))
-    best = _counted(stored, layout, params, block_rows, tables, None, blocks)
+    tables = whole or tables_of(blocks.sum(axis=0, dtype=np.int64).reshape(-1, MAX_SYMBOLS))
+    best = counted_form(stored, layout, params, block_rows, tables, None, blocks)
     for count in (2, MAX_CLASSES) if len(blocks) >= 8 else ():
         classes = classify(blocks, tables, count)
         if classes.max() == 0:
             continue
         rows = sum_blocks(blocks, classes, int(classes.max()) + 1)
         split = tuple(table for row in rows for table in tables_of(row.reshape(-1, MAX_SYMBOLS)))
-        other = _counted(stored, layout, params, block_rows, split, classes, blocks)
+        other = counted_form(stored, layout, params, block_rows, split, classes, blocks)
         best = min(best, other, key=Form.size)
     return best
 
 
-def _counted(
+def counted_form(
     stored: Stored,
     layout: Layout,
     params: Any,
@@ -325,17 +334,12 @@ def packed_form(stored: Stored, layout: Layout, params: Any, block_rows: int) ->
 
 def _packed_gap(stored: Stored, background: int, row_access: bool) -> Form:
     """Return gaps and values of fixed width, with the gap width that costs least."""
-    options = [Gap((1 << bits) - 1, background) for bits in range(1, 9)]
-    sizes = [_packed_gap_size(stored, option) for option in options]
+    alphabets = stored.plan.alphabets
+    bits = (walk.packed_gap_bits(p, alphabets, background) for p, _ in stored.pieces(1))
+    sizes = sum(bits, np.zeros(8, np.int64))
     best = int(np.argmin(sizes))
-    rows = block_rows_of(stored, sizes[best] // 8, row_access)
-    return packed_form(stored, Layout.GAP, options[best], rows)
-
-
-def _packed_gap_size(stored: Stored, params: Gap) -> int:
-    walked = Walk(Layout.GAP, params, stored.plan.alphabets)
-    bits = np.array([coder_packed.bits_of(a) for a in walked.stream_alphabets], np.int64)
-    return int(total_counts(stored, walked).sum(axis=1) @ bits)
+    rows = block_rows_of(stored, int(sizes[best]) // 8, row_access)
+    return packed_form(stored, Layout.GAP, Gap((1 << best + 1) - 1, background), rows)
 
 
 def _zstd(stored: Stored, row_access: bool, scratch: Scratch, least: int) -> Iterator[Form]:

@@ -192,7 +192,7 @@ def price_blocks(blocks: U32, prices: npt.NDArray[Any]) -> I64:
     """
     if not NATIVE:
         return numpy_price_blocks(blocks, prices)
-    counts, narrow = np.ascontiguousarray(blocks), np.ascontiguousarray(prices, np.int16)
+    counts, narrow = _rows(blocks), np.ascontiguousarray(prices, np.int16)
     sums = np.frombuffer(_core.kernel_price_blocks(counts, counts.shape[1], narrow), np.int64)
     return sums.reshape(len(counts), len(narrow))
 
@@ -211,7 +211,7 @@ def sum_blocks(blocks: U32, classes: U8, count: int) -> I64:
     """
     if not NATIVE:
         return numpy_sum_blocks(blocks, classes, count)
-    counts, own = np.ascontiguousarray(blocks), np.ascontiguousarray(classes)
+    counts, own = _rows(blocks), _vector(classes, np.uint8)
     sums = np.frombuffer(_core.kernel_sum_blocks(counts, counts.shape[1], own, count), np.int64)
     return sums.reshape(count, -1)
 
@@ -290,6 +290,12 @@ def _vector(array: npt.NDArray[Any], kind: npt.DTypeLike) -> npt.NDArray[Any]:
     if array.ndim != 1:
         raise ValueError(f"expected a vector, got shape {array.shape}")
     return np.ascontiguousarray(array, dtype=kind)
+
+
+def _rows(blocks: U32) -> U32:
+    if blocks.ndim != 2 or blocks.dtype != np.uint32:
+        raise ValueError(f"expected rows of uint32, got {blocks.dtype} of shape {blocks.shape}")
+    return np.ascontiguousarray(blocks)
 
 
 def _ends(ends: npt.NDArray[Any]) -> I64:

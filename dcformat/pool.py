@@ -5,22 +5,30 @@ On small networks one table for many tensors beats a table each (spec/encodings/
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
-from .encodings import coder_huffman
 from .encodings.coder_huffman import Table
 from .encodings.layout_run import MAX_ALPHABET, Run
 from .encodings.parts import number_range
-from .forms import Form, huffman_form
+from .forms import Form, counted_form, huffman_form
 from .ids import Coder, Layout, ValuesId
 from .tables import ABSENT_BITS, bit_cost, prices, tables_of
 
 I64 = npt.NDArray[np.int64]
 MAX_CANDIDATES = 16  #: clusters of a kind that a new member is compared with
 RUN_DIGITS = 2
+
+
+@dataclass(frozen=True, eq=False)
+class Coding:
+    """A table, and the bits that the symbols it was made for and the table itself take."""
+
+    table: Table
+    bits: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,25 +47,22 @@ class Unit:
     high: int
     digits: I64
 
+    @cached_property
+    def coding(self) -> Coding:
+        """Its table, were it alone."""
+        return _coding(self.counts, self.digits, self.low, self.high)
 
-@dataclass
+
+@dataclass(frozen=True, eq=False)
 class Cluster:
-    """Units that share a table."""
+    """Units that share a table, which is in symbols from `low`."""
 
-    kind: tuple[int, ...]
     counts: I64
     digits: I64
     low: int
     high: int
-    members: list[Unit] = field(default_factory=list)
-    cost: int = 0
-    made: Table | None = None
-
-    def table(self) -> Table:
-        """Return the table for all members, in symbols from `low`."""
-        if self.made is None:
-            self.made = _table(self.counts, self.digits, self.low, self.high)
-        return self.made
+    coding: Coding
+    members: list[Unit]
 
 
 def _symbol_counts(counts: I64, digits: I64, low: int, high: int) -> I64:
@@ -70,15 +75,10 @@ def _symbol_counts(counts: I64, digits: I64, low: int, high: int) -> I64:
     return out
 
 
-def _table(counts: I64, digits: I64, low: int, high: int) -> Table:
-    return tables_of(_symbol_counts(counts, digits, low, high)[None])[0]
-
-
-def _cost(counts: I64, digits: I64, low: int, high: int) -> int:
-    """Return the bits of symbols and table."""
+def _coding(counts: I64, digits: I64, low: int, high: int) -> Coding:
     symbols = _symbol_counts(counts, digits, low, high)
     table = tables_of(symbols[None])[0]
-    return bit_cost(symbols, table) + 8 * (4 + coder_huffman.entry_size(table))
+    return Coding(table, bit_cost(symbols, table) + 8 * (4 + table.entry_size))
 
 
 def units_of(tensor: int, form: Form) -> list[Unit]:
@@ -129,33 +129,32 @@ def cluster(units: list[Unit]) -> list[Cluster]:
     clusters: dict[tuple[int, ...], list[Cluster]] = {}
     order = sorted(units, key=lambda u: (-int(u.counts.sum() + u.digits.sum()), u.tensor, u.stream))
     for unit in order:
-        of_kind = clusters.setdefault(unit.kind, [])
-        best = _best_cluster(of_kind[:MAX_CANDIDATES], unit)
-        if best is None:
-            alone = Cluster(unit.kind, unit.counts, unit.digits, unit.low, unit.high, [unit])
-            alone.cost = _cost(unit.counts, unit.digits, unit.low, unit.high)
-            of_kind.append(alone)
-        else:
-            _join(best, unit)
+        _place(clusters.setdefault(unit.kind, []), unit)
     return [c for kind in sorted(clusters) for c in clusters[kind]]
 
 
-def _best_cluster(candidates: list[Cluster], unit: Unit) -> Cluster | None:
-    own = _cost(unit.counts, unit.digits, unit.low, unit.high)
+def _place(clusters: list[Cluster], unit: Unit) -> None:
+    """Add the unit to the cluster where that saves most, or begin one where none does."""
     best, saved = None, 0
-    for candidate in candidates:
+    for index, candidate in enumerate(clusters[:MAX_CANDIDATES]):
         merged = _merged(candidate, unit)
-        if merged is None or _price(candidate, unit) > 2 * own:
+        if merged is None or _price(candidate, unit) > 2 * unit.coding.bits:
             continue
-        gain = own + candidate.cost - _cost(*merged)
+        coding = _coding(*merged)
+        gain = unit.coding.bits + candidate.coding.bits - coding.bits
         if gain > saved:
-            best, saved = candidate, gain
-    return best
+            best, saved = (index, Cluster(*merged, coding, candidate.members)), gain
+    if best is None:
+        own = unit.counts, unit.digits, unit.low, unit.high
+        clusters.append(Cluster(*own, unit.coding, [unit]))
+        return
+    clusters[best[0]] = best[1]
+    best[1].members.append(unit)
 
 
 def _price(candidate: Cluster, unit: Unit) -> int:
     """Return the bits of the unit's symbols under the candidate's table, absent ones dear."""
-    by_symbol = prices(candidate.table())
+    by_symbol = prices(candidate.coding.table)
     by_number = np.full(256, ABSENT_BITS, np.int64)
     size = candidate.high - candidate.low + 1
     by_number[candidate.low : candidate.high + 1] = by_symbol[:size]
@@ -171,15 +170,6 @@ def _merged(candidate: Cluster, unit: Unit) -> tuple[I64, I64, int, int] | None:
     return candidate.counts + unit.counts, candidate.digits + unit.digits, low, high
 
 
-def _join(target: Cluster, unit: Unit) -> None:
-    target.counts = target.counts + unit.counts
-    target.digits = target.digits + unit.digits
-    target.low, target.high = min(target.low, unit.low), max(target.high, unit.high)
-    target.members.append(unit)
-    target.made = None
-    target.cost = _cost(target.counts, target.digits, target.low, target.high)
-
-
 def share(huffman: list[Form | None], other: list[Form]) -> list[Form]:
     """Return the final form of each tensor.
 
@@ -187,42 +177,32 @@ def share(huffman: list[Form | None], other: list[Form]) -> list[Form]:
     is none), `other[i]` its smallest other form. Tensors that Huffman codes do not serve, once
     tables are shared, take the other form, and the rest share again without them.
     """
-    active = [i for i, form in enumerate(huffman) if form is not None]
+    forms = {i: form for i, form in enumerate(huffman) if form is not None}
+    units = {i: units_of(i, form) for i, form in forms.items()}
     while True:
-        forms = {i: huffman[i] for i in active}
-        clusters = cluster([u for i in active for u in units_of(i, _form(forms[i]))])
+        clusters = cluster([unit for i in forms for unit in units[i]])
         shared = _with_shared_tables(forms, clusters)
         leaving = _leaving(shared, clusters, other)
         if not leaving:
-            break
-        active = [i for i in active if i not in leaving]
-    return [shared.get(i, form) for i, form in enumerate(other)]
+            return [shared.get(i, form) for i, form in enumerate(other)]
+        forms = {i: form for i, form in forms.items() if i not in leaving}
 
 
-def _form(form: Form | None) -> Form:
-    if form is None:
-        raise ValueError("not a Huffman form")
-    return form
-
-
-def _with_shared_tables(forms: dict[int, Form | None], clusters: list[Cluster]) -> dict[int, Form]:
+def _with_shared_tables(forms: dict[int, Form], clusters: list[Cluster]) -> dict[int, Form]:
     """Write again the forms whose table is shared with another tensor."""
-    tables: dict[tuple[int, int], tuple[Table, Cluster]] = {}
-    for group in clusters:
-        table = group.table()
-        for unit in group.members:
-            tables[unit.tensor, unit.stream] = table, group
+    places = {
+        (unit.tensor, unit.stream): (unit, group) for group in clusters for unit in group.members
+    }
     out = {}
-    for index, maybe in forms.items():
-        form = _form(maybe)
-        mine = [tables.get((index, s)) for s in range(len(form.tables))]
+    for index, form in forms.items():
+        mine = [places.get((index, s)) for s in range(len(form.tables))]
         pairs = [pair for pair in mine if pair is not None]
         changed = len(pairs) == len(mine) and any(len(g.members) > 1 for _, g in pairs)
         out[index] = _rewrite(form, pairs) if changed else form
     return out
 
 
-def _rewrite(form: Form, pairs: list[tuple[Table, Cluster]]) -> Form:
+def _rewrite(form: Form, pairs: list[tuple[Unit, Cluster]]) -> Form:
     stored, params = form.stored, form.params
     if stored.plan.width == 1 and stored.room is not ValuesId.CODEBOOK:
         group = pairs[-1][1]
@@ -233,9 +213,12 @@ def _rewrite(form: Form, pairs: list[tuple[Table, Cluster]]) -> Form:
             params = Run(params.background + shift)
         elif form.layout is Layout.GAP:
             params = replace(params, background=params.background + shift)
-    return huffman_form(
-        stored, form.layout, params, form.block_rows, tuple(table for table, _ in pairs)
-    )
+    tables = tuple(group.coding.table for _, group in pairs)
+    if len(form.block_ends) > 1 or stored.elements >> 32:
+        return huffman_form(stored, form.layout, params, form.block_rows, tables)
+    counts = [_symbol_counts(unit.counts, unit.digits, g.low, g.high) for unit, g in pairs]
+    block = np.concatenate(counts).astype(np.uint32)[None]
+    return counted_form(stored, form.layout, params, form.block_rows, tables, None, block)
 
 
 def _leaving(shared: dict[int, Form], clusters: list[Cluster], other: list[Form]) -> set[int]:
@@ -247,7 +230,7 @@ def _leaving(shared: dict[int, Form], clusters: list[Cluster], other: list[Form]
     leaving = set()
     for index, form in shared.items():
         tables = sum(
-            -(-(4 + coder_huffman.entry_size(table)) // users.get((index, s), 1))
+            -(-(4 + table.entry_size) // users.get((index, s), 1))
             for s, table in enumerate(form.tables)
         )
         size = form.payload_size() + form.parameter_size() + tables

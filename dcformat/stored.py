@@ -9,7 +9,7 @@ import math
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cached_property, partial
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +18,7 @@ from .coded import Affine, Codebook, CodedTensor, Fixed, Pow2, Raw, Values, numb
 from .encodings import VALUES
 from .encodings.parts import SIGNED, Plan, Planes
 from .ids import WIDTH, ValuesId
-from .model import Array
+from .model import PIECE, Array
 
 I64 = npt.NDArray[np.int64]
 ROOM_OF: dict[type, ValuesId] = {
@@ -29,7 +29,6 @@ ROOM_OF: dict[type, ValuesId] = {
     Pow2: ValuesId.POW2,
 }
 BLOCKS = 4096  #: most blocks that are worked on at once
-AT_ONCE = 1 << 20  #: elements that are worked on at once
 FEW = 32  #: pieces of a large tensor in another order than it is read
 HELD_MOST = 1 << 25  #: bytes of a tensor that are held while its form is chosen
 
@@ -50,20 +49,20 @@ class Stored:
     numbers_crc: int
     held: list[Array] = field(default_factory=list)
 
-    @property
+    @cached_property
     def shape(self) -> tuple[int, ...]:
         shape = self.tensor.shape
         return tuple(shape[i] for i in self.order)
 
-    @property
+    @cached_property
     def rows(self) -> int:
         return math.prod(self.shape[: self.row_axes])
 
-    @property
+    @cached_property
     def columns(self) -> int:
         return math.prod(self.shape[self.row_axes :])
 
-    @property
+    @cached_property
     def elements(self) -> int:
         return math.prod(self.shape)
 
@@ -81,11 +80,11 @@ class Stored:
         for start, stop in self.cuts(block_rows):
             yield self.piece(start, stop, block_rows)
 
-    def cuts(self, block_rows: int) -> Iterator[tuple[int, int]]:
-        """Yield the rows from and to which to work at once."""
+    def cuts(self, block_rows: int, most: int = PIECE) -> Iterator[tuple[int, int]]:
+        """Yield the rows from and to which to work at once: about `most` elements."""
         # rows that do not lie together are costly to read: few large pieces
         permuted = self.order != tuple(range(len(self.order)))
-        most = max(AT_ONCE, self.elements // FEW) if permuted else AT_ONCE
+        most = max(most, self.elements // FEW) if permuted else most
         step = block_rows * min(BLOCKS, max(1, most // max(1, block_rows * self.columns)))
         rows = self.rows if self.elements else 1
         return ((start, min(start + step, rows)) for start in range(0, rows, max(1, step)))

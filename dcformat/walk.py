@@ -72,6 +72,19 @@ def numpy_count(planes: Planes, ends: I64, walk: Walk) -> U32:
     return np.bincount(index, minlength=int(np.prod(shape))).reshape(shape).astype(np.uint32)
 
 
+def packed_gap_bits(planes: Planes, alphabets: tuple[int, ...], background: int) -> I64:
+    """Return the bits of `planes` as a block of values and gaps, the gaps of 1 to 8 bits (8,)."""
+    widths = np.arange(1, 9)
+    highest = (1 << widths) - 1
+    there = np.flatnonzero((planes != background).any(axis=1))
+    gaps = np.diff(there, prepend=-1)[:, None] - 1
+    end = len(planes) - (int(there[-1]) + 1 if there.size else 0)
+    fillers = (gaps // highest).sum(axis=0) + -(-end // highest)
+    each = sum(bits_of(alphabet) for alphabet in alphabets)
+    bits: I64 = (fillers + there.size) * widths + there.size * each
+    return bits
+
+
 def write_huffman(
     planes: Planes, ends: I64, walk: Walk, tables: tuple[Table, ...], classes: U8 | None
 ) -> bytes:

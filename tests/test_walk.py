@@ -93,3 +93,18 @@ def test_c_refuses_what_would_lead_it_astray(numbers: tuple[int, ...]) -> None:
     planes, ends = np.zeros((17, 1), np.uint8), np.array([17 // numbers[0]])
     with pytest.raises(ValueError, match="make no sense"):
         kernels._core.walk_count(planes, ends, tuple(int(n) for n in numbers))
+
+
+@given(st.integers(0, 2**32), st.integers(0, 300), st.sampled_from([1, 2]), st.floats(0, 1))
+def test_the_bits_of_packed_gaps_are_those_of_their_items(
+    seed: int, count: int, width: int, share: float
+) -> None:
+    rng = np.random.default_rng(seed)
+    planes = rng.integers(0, 13, (count, width)).astype(np.uint8)
+    planes[rng.random(count) < share] = 0
+    alphabets, ends = (13,) * width, np.array([count], np.int64)
+    found = walk.packed_gap_bits(planes, alphabets, 0)
+    for bits in range(1, 9):
+        written = walk.count(planes, ends, Walk(Layout.GAP, Gap((1 << bits) - 1, 0), alphabets))
+        items = written[0].sum(axis=1)
+        assert found[bits - 1] == items[0] * bits + items[1:].sum() * 4

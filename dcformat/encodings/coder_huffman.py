@@ -52,6 +52,19 @@ class Table:
         return write_table(self)
 
     @cached_property
+    def entry_size(self) -> int:
+        """The size of `entry`, without writing it."""
+        used = np.flatnonzero(self.lengths != UNUSED)
+        count = int(used[-1] - used[0]) + 1
+        lengths = self.lengths[used]
+        flat = count.bit_length() - 1
+        if count == len(used) == 1 << flat and (lengths == flat).all():
+            return 3
+        steps = lengths[1:].astype(np.int64) - lengths[:-1]
+        bits = 1 + int(_STEP_BITS[steps].sum()) + 3 * (count - len(used))
+        return 3 + min(1 + (bits + 7) // 8, (count + 1) // 2)
+
+    @cached_property
     def lookup(self) -> tuple[Lengths, Lengths]:
         """Symbol and length for each value of the next 12 bits, two arrays of (4096,)."""
         symbols, lengths = np.zeros(FULL, np.uint8), np.zeros(FULL, np.uint8)
@@ -153,19 +166,6 @@ def write_table(table: Table) -> bytes:
         forms = [(TableKind.HUFFMAN_FLAT, b"")]
     kind, data = min(forms, key=lambda form: (len(form[1]), form[0]))
     return struct.pack("<BBB", kind, first, count - 1) + data
-
-
-def entry_size(table: Table) -> int:
-    """Return len(write_table(table)), without writing it."""
-    used = np.flatnonzero(table.lengths != UNUSED)
-    count = int(used[-1] - used[0]) + 1
-    lengths = table.lengths[used]
-    flat = count.bit_length() - 1
-    if count == len(used) == 1 << flat and (lengths == flat).all():
-        return 3
-    steps = lengths[1:].astype(np.int64) - lengths[:-1]
-    bits = 1 + int(_STEP_BITS[steps].sum()) + 3 * (count - len(used))
-    return 3 + min(1 + (bits + 7) // 8, (count + 1) // 2)
 
 
 def _nibbles(span: list[int]) -> bytes:

@@ -129,7 +129,7 @@ def test_every_table_is_read_back_and_is_the_smallest_of_its_kinds(counts: list[
     entry = coder_huffman.write_table(table)
     again = coder_huffman.parse_table(memoryview(entry), "")
     assert again.lengths.tolist() == table.lengths.tolist()
-    assert coder_huffman.entry_size(table) == len(entry)
+    assert table.entry_size == len(entry)
     used = table.lengths[table.lengths != coder_huffman.UNUSED]
     assert len(entry) <= 3 + (int(np.ptp(np.flatnonzero(full))) + 2) // 2
     assert len(used) == np.count_nonzero(full)
@@ -143,4 +143,4 @@ def test_the_size_of_a_table_counts_every_step_from_length_to_length(first: int)
         table = coder_huffman.Table(lengths, 79)
         entry = coder_huffman.write_table(table)
         assert entry[0] == TableKind.HUFFMAN_DELTA
-        assert coder_huffman.entry_size(table) == len(entry)
+        assert table.entry_size == len(entry)
