@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -27,7 +27,7 @@ from .records import Blocks, offset_width
 from .scratch import Scratch
 from .stored import Stored
 from .tables import bit_cost, classify, tables_of
-from .walk import Walk
+from .walk import Walk, packed_gap_bits
 
 I64 = npt.NDArray[np.int64]
 U32 = npt.NDArray[np.uint32]
@@ -66,14 +66,21 @@ class Form:
     @property
     def counts(self) -> I64:
         """Symbol counts by class and stream: (classes * streams, 256)."""
-        return self._measured[0]
+        return self._counted[0]
 
     @property
     def block_ends(self) -> I64:
         """Where the blocks end, in bytes of the body."""
-        return self._measured[1]
+        return self._counted[1]
 
-    @cached_property
+    @property
+    def _counted(self) -> tuple[I64, I64]:
+        # no cached_property: before Python 3.12 all forms would wait for the one that is measured
+        own: dict[str, tuple[I64, I64]] = vars(self)
+        if "counted" not in own:
+            own["counted"] = self._measured()
+        return own["counted"]
+
     def _measured(self) -> tuple[I64, I64]:
         rows = self.class_count * self.walk.streams
         none = np.zeros((rows, MAX_SYMBOLS), np.int64)
@@ -255,8 +262,8 @@ class _Try:
 
 
 def _try(stored: Stored, layout: Layout, params: Any) -> _Try:
-    walked = Walk(layout, params, stored.plan.alphabets)
-    return _tried(layout, params, total_counts(stored, walked))
+    counts = total_counts(stored, Walk(layout, params, stored.plan.alphabets))
+    return _tried(layout, params, counts)
 
 
 def _tried(layout: Layout, params: Any, counts: I64) -> _Try:
@@ -306,7 +313,7 @@ def counted_form(
     """Return a Huffman form that need not count its symbols: `blocks` has them."""
     form = Form(stored, layout, params, Coder.HUFFMAN, block_rows, tables, classes)
     counts, sizes = form.measured(blocks)
-    vars(form)["_measured"] = counts, np.cumsum(sizes)
+    vars(form)["counted"] = counts, np.cumsum(sizes)
     return form
 
 
@@ -334,9 +341,8 @@ def packed_form(stored: Stored, layout: Layout, params: Any, block_rows: int) ->
 
 def _packed_gap(stored: Stored, background: int, row_access: bool) -> Form:
     """Return gaps and values of fixed width, with the gap width that costs least."""
-    alphabets = stored.plan.alphabets
-    bits = (walk.packed_gap_bits(p, alphabets, background) for p, _ in stored.pieces(1))
-    sizes = sum(bits, np.zeros(8, np.int64))
+    bits = [packed_gap_bits(p, stored.plan.alphabets, background) for p, _ in stored.pieces(1)]
+    sizes = np.sum(bits, axis=0)
     best = int(np.argmin(sizes))
     rows = block_rows_of(stored, int(sizes[best]) // 8, row_access)
     return packed_form(stored, Layout.GAP, Gap((1 << best + 1) - 1, background), rows)
