@@ -22,7 +22,7 @@ from typing import Any
 import pytest
 
 from dcformat import formats
-from dcformat.tools import _convert
+from dcformat.tools import _chosen
 
 pytest_plugins = ["command_fixtures"]
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="files as POSIX has them")
@@ -248,13 +248,13 @@ def test_an_input_that_changes_while_it_is_read_is_told(
     source, out = tmp_path / "in.onnx", tmp_path / "x.dcf"
     shutil.copy(digits / "digits.onnx", source)
     out.write_bytes(b"old")
-    compress = _convert.compress
+    compress = _chosen.compress
 
     def late(*given: Any, **more: Any) -> Any:
         change(source, what)
         return compress(*given, **more)
 
-    monkeypatch.setattr(_convert, "compress", late)
+    monkeypatch.setattr(_chosen, "compress", late)
     result = run("dcconvert", source, "-o", out, "--jobs", jobs)
     words = "No such file" if what == "removed" else "has changed since it was first read"
     check_one_line(result, str(source), words)
