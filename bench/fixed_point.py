@@ -18,7 +18,13 @@ from weights import ROOT, data_folder
 
 sys.path.insert(0, str(ROOT / "tests"))
 
-from evaluation import MNIST, RESNETS, Task, cifar_task, mnist_task
+from evaluation import (  # type: ignore[import-not-found]
+    MNIST,
+    RESNETS,
+    Task,
+    cifar_task,
+    mnist_task,
+)
 
 from dcformat.tools._fixed_point import Choice, Search
 

@@ -86,6 +86,8 @@ def _layer(node: Node, used: Counter[str], tensors: Mapping[Path, Tensor]) -> _L
     """Return the layer that a node is, if its parameters are its own."""
     if node.domain not in ("", "ai.onnx") or node.known_op not in ("Conv", "Gemm", "MatMul"):
         return None
+    if not node.proto.output:  # no such operator, but such a file
+        return None
     own = [_own(node, i, used, tensors) for i in range(1, len(node.inputs))]
     if not own or own[0] is None or (len(own) > 1 and node.inputs[2] and own[1] is None):
         return None

@@ -32,6 +32,7 @@ for number, path in enumerate(models):
         print(number, preset, *more, "C", digest)
 """
 SETTINGS = 12
+PRESETS = 4
 #: Small models of differing types; without the extension they take seconds, not minutes.
 REAL = (
     "all_dtypes", "lstm_1layer", "micro_kws_m_fp32", "mnist_int8_dynamic", "tiny_random_gpt2_fp16",
@@ -150,7 +151,7 @@ def test_other_pythons_write_the_same_bytes(
 def test_real_models_give_the_same_bytes_with_two_jobs_and_without_the_extension(
     real_models: list[Path], tmp_path: Path, expected_of_real: list[str]
 ) -> None:
-    assert len(expected_of_real) == SETTINGS * len(REAL)
+    assert len(expected_of_real) == SETTINGS * len(REAL) - PRESETS  # one has no tensors: no C
     assert digests(real_models, tmp_path, jobs=2) == expected_of_real
     assert digests(real_models, tmp_path, **without_the_extension(tmp_path)) == expected_of_real
 

@@ -169,3 +169,9 @@ def test_real_networks_are_the_same_after_it(
     x = RNG.random(shape).astype(np.float32) * 255
     for wanted, got in zip(run(path, x), run(tmp_path / "equal.onnx", x), strict=True):
         assert np.array_equal(wanted, got)
+
+
+def test_a_node_without_outputs_feeds_nothing(tmp_path: Path) -> None:
+    nodes = chain(RELU)
+    del nodes[0].output[:]
+    assert feeds(tmp_path, model_of(nodes, TENSORS)) == []
