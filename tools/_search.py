@@ -9,8 +9,6 @@ can be kept in a file and is not measured twice.
 from __future__ import annotations
 
 import glob
-import io
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -33,7 +31,7 @@ from dcformat.compress.names import use_of
 from dcformat.compress.reals import reals_of
 from dcformat.compress.roles import decide
 from dcformat.converters.c_facts import firmware_file
-from dcformat.encode import Settings, encode_to
+from dcformat.encode import Settings, encode_model
 from dcformat.errors import ConvertError
 from dcformat.ids import Meta
 from dcformat.model import Model, Tensor
@@ -82,7 +80,8 @@ class Search:
     judge: Judge = field(init=False)
     grams: dict[str, Gram] = field(default_factory=dict)
     sought: list[Part] = field(default_factory=list)
-    tried: dict[str, tuple[int, CodedModel]] = field(default_factory=dict)
+    tried: int = 0
+    last: tuple[Recipe, int, CodedModel] | None = None  # which is asked for again, others are not
 
     def __post_init__(self) -> None:
         self.judge = Judge(self.trials)
@@ -108,13 +107,9 @@ class Search:
         """Measure what `steps` make, and weigh the file with that in it."""
         coded = self.weigh(steps)[1]
         measured = self.measure(steps, coded)
-        size = self.bytes_of(coded, measured.as_json())
-        recipe = replace(
-            self.recipe_of(steps),
-            evidence=measured.as_json(),
-            evidence_of=content_id(coded.tensors).hex(),
-        )
-        return Found(recipe, self.grams, replace(measured, size=size))
+        said, of = measured.as_json(), content_id(coded.tensors).hex()
+        recipe = replace(self.recipe_of(steps), evidence=said, evidence_of=of)
+        return Found(recipe, self.grams, replace(measured, size=self.bytes_of(coded, said)))
 
     def parts(self, state: State) -> list[Part]:
         """Return the weights that may change, with their sensitivities."""
@@ -220,22 +215,19 @@ class Search:
     def weigh(self, steps: Mapping[str, float]) -> tuple[int, CodedModel]:
         """Return the size of the file, and what would be in it."""
         recipe = self.recipe_of(steps)
-        key = json.dumps(list(steps.values()))
-        if key not in self.tried:
-            self.tick(f"trying {len(self.tried) + 1}", 0, 0)
+        if self.last is None or self.last[0] != recipe:
+            self.tried += 1
+            self.tick(f"trying: {self.tried}", 0, 0)
             coded = compress(self.model, recipe, jobs=self.settings.jobs, grams=self.grams)
             coded = with_scales(coded, self.model.scales)
-            self.tried.clear()  # the last one is asked for again, the others are not
             draft = draft_of(self.sought, self.goal.metric, self.trials.samples)
-            self.tried[key] = self.bytes_of(coded, draft.as_json()), coded
-        return self.tried[key]
+            self.last = recipe, self.bytes_of(coded, draft.as_json()), coded
+        return self.last[1:]
 
     def bytes_of(self, coded: CodedModel, evidence: str) -> int:
         if self.goal.purpose == "c":
             return len(firmware_file(coded, self.settings))
-        stream = io.BytesIO()
-        encode_to(stream, with_evidence(coded, evidence), self.settings)
-        return len(stream.getvalue())
+        return len(encode_model(with_evidence(coded, evidence), self.settings))
 
     def recipe_of(self, steps: Mapping[str, float]) -> Recipe:
         """Return the recipe that takes these steps, and leaves everything else exact."""
