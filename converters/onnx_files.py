@@ -7,6 +7,7 @@ the program.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 from collections.abc import Iterator, Sequence
@@ -18,6 +19,7 @@ from typing import BinaryIO
 from dcformat.errors import ConvertError
 
 _WINDOW = 1 << 14
+_PIECE = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -113,3 +115,10 @@ class FileBytes:
             size = min(_WINDOW, self._size - start)
             self._start, self._window = start, bytes(read_at(self._stream, start, size))
         return self._window[start - self._start : stop - self._start]
+
+    def digest(self) -> bytes:
+        """Return the SHA-256 of the file, read piece by piece."""
+        state = hashlib.sha256()
+        for start in range(0, len(self), _PIECE):
+            state.update(self[start : start + _PIECE])
+        return state.digest()

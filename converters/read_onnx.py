@@ -7,7 +7,6 @@ in the skeleton untouched.
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +83,7 @@ def _taken_apart(source: FileBytes, file: Stored, path: Path) -> Model:
         tensors=tuple(item.tensor for item in lifted),
         graph=_graph(source, found, lifted),
         uses={i.tensor.name: uses.get(i.path, Use("", "", "other")) for i in lifted},
-        source=Source("onnx", len(source) + external.used_bytes, _digest(source)),
+        source=Source("onnx", len(source) + external.used_bytes, source.digest()),
         notes=tuple(notes),
         files=tuple(external.files),
         feeds=feeds_of(model, parts.program, {item.path: item.tensor for item in lifted}),
@@ -95,14 +94,6 @@ def _explained(source: FileBytes, fault: str) -> str:
     """Return the error for a file that begins as a model does and does not go on as one."""
     other = explain(source[:_HEAD])
     return f"not an ONNX model: {other}" if other else f"not an ONNX model, or cut short: {fault}"
-
-
-def _digest(source: FileBytes) -> bytes:
-    """Return the SHA-256 of a file, read piece by piece."""
-    state = hashlib.sha256()
-    for start in range(0, len(source), 1 << 20):
-        state.update(source[start : start + (1 << 20)])
-    return state.digest()
 
 
 def _look_at(path: Path) -> Stored:

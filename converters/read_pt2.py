@@ -56,7 +56,7 @@ def _read(path: Path) -> Model:
         maker = Maker(file, str(path), found.places, False)
         weights = tuple(maker.tensors(found.weights))
         constants = tuple(maker.tensors(found.constants))
-        origin = Source("pt2", file.size, read_torch.digest(source))
+        origin = Source("pt2", file.size, source.digest())
     _check_names(found)
     model = _model(Parts(found.program, weights, constants, maker.ties))
     return replace(model, source=origin)

@@ -13,7 +13,6 @@ onnx_lazy.py (reading by offset).
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -29,14 +28,13 @@ from dcformat.model import Model, Source, Tensor
 
 from . import onnx_other
 from .onnx_data import stored_bytes
-from .onnx_files import Stored, look_at, read_at
+from .onnx_files import FileBytes, Stored, look_at, read_at
 from .onnx_lazy import Packed
 from .safetensors_types import DTYPES, LENGTH_BYTES, MAX_HEADER, METADATA
 from .strict_json import MAX_TEXTS, count, parse
 from .weights import Keeper, check_dims, check_name, shown
 
 _MAX_METADATA = 1 << 23  # bytes of them as JSON; a .dcf has twice as many for all that it says
-_CHUNK = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,11 +235,8 @@ def _tensors(file: Stored, start: int, entries: list[_Entry], keeper: Keeper) ->
 
 def _digest(file: Stored) -> bytes:
     """Return the SHA-256 of the file, read piece by piece."""
-    state = hashlib.sha256()
     with file.open() as stream:
-        for start in range(0, file.size, _CHUNK):
-            state.update(read_at(stream, start, min(_CHUNK, file.size - start)))
-    return state.digest()
+        return FileBytes(stream, file.size).digest()
 
 
 READER = Reader("safetensors", (".safetensors",), accepts, read, explain)

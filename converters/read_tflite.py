@@ -6,7 +6,6 @@ buffers), tflite_schema.py (the tables). Operators need not be known: they trave
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
@@ -26,7 +25,6 @@ from .tflite_schema import IDENTIFIER, parse
 from .weights import Keeper
 
 _HEAD = 64  # bytes that tell what else a file may be
-_PIECE = 1 << 20
 
 
 def accepts(head: bytes) -> bool:
@@ -86,7 +84,7 @@ def _taken_apart(source: FileBytes, file: Stored, keeper: Keeper) -> Model:
         tensors=tuple(tensor for _, tensor in named),
         graph=_graph(source, lifted),
         uses={tensor.name: entry.use for entry, tensor in named},
-        source=Source("tflite", len(source), _digest(source)),
+        source=Source("tflite", len(source), source.digest()),
         notes=tuple(notes),
         ties={tie: one.entry.name for one in lifted for tie in one.entry.ties},
         scales={tensor.name: entry.scales for entry, tensor in named if entry.scales},
@@ -120,14 +118,6 @@ def _graph(source: FileBytes, lifted: list[_Lifted]) -> Graph:
         for gap, index, one in zip(gaps, places, lifted, strict=False)
     ]
     return Graph(GraphFormat.TFLITE, encode_graph(holes, skeleton))
-
-
-def _digest(source: FileBytes) -> bytes:
-    """Return the SHA-256 of a file, read piece by piece."""
-    state = hashlib.sha256()
-    for start in range(0, len(source), _PIECE):
-        state.update(source[start : start + _PIECE])
-    return state.digest()
 
 
 READER = Reader("tflite", (".tflite",), accepts, read, explain)

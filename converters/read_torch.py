@@ -16,7 +16,6 @@ Spec: spec/SECURITY.md (S3 to S6).    Sisters: torch_*.py
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -89,7 +88,7 @@ def _read(path: Path) -> Model:
         found = layout(source, file)
         maker = Maker(file, str(path), found.place, found.big)
         tensors = tuple(maker.tensors(found.named))
-        origin = Source("torch", file.size, digest(source))
+        origin = Source("torch", file.size, source.digest())
         return Model(tensors=tensors, source=origin, notes=tuple(found.notes), ties=maker.ties)
 
 
@@ -315,14 +314,6 @@ def _check_size(storage: Storage, place: Place) -> None:
         raise ConvertError(
             f"its storage {shown(storage.key)} has {place.size} bytes, the pickle says {stated}"
         )
-
-
-def digest(source: FileBytes) -> bytes:
-    """Return the SHA-256 of a file, read piece by piece."""
-    state = hashlib.sha256()
-    for start in range(0, len(source), 1 << 20):
-        state.update(source[start : start + (1 << 20)])
-    return state.digest()
 
 
 READER = Reader(
