@@ -25,15 +25,17 @@ from .verify import verify as run_checks
 LOG = logging.getLogger("dcformat")
 
 
-def read(path: str | Path, format: str | None = None) -> Model:
+def read(path: str | Path, format: str | None = None, **options: Any) -> Model:
     """Read a foreign model, by suffix or as `format`; its first bytes are checked.
 
     Large tensors stay in the file until their numbers are asked for: it must be there, unchanged.
-    What stays in the graph is logged (logger "dcformat", level INFO). Raises ConvertError with
-    one line that names the file and the reason.
+    What stays in the graph is logged (logger "dcformat", level INFO). Of `options` the networks
+    released with Deep Compression (.net) have `prototxt`, the file that has their layers. Raises
+    ConvertError with one line that names the file and the reason.
     """
     source = Path(path)
     reader = formats.reader_for(source, format)
+    _check_known(options, reader.options, f"reading {reader.format}", path)
     try:
         with source.open("rb") as stream:
             head = stream.read(4096)
@@ -43,10 +45,19 @@ def read(path: str | Path, format: str | None = None) -> Model:
         reason = f"does not look like {reader.format}"
         words = reader.explain(head)
         raise ConvertError(f"{reason}: {words}" if words else reason, place=str(path))
-    model = reader.read(source)
+    model = reader.read(source, **options)
     for note in model.notes:
         LOG.info("%s: %s", path, note)
     return model
+
+
+def _check_known(
+    options: Iterable[str], known: tuple[str, ...], doing: str, path: str | Path
+) -> None:
+    """Raise ConvertError for an option that a reader or writer does not have."""
+    for name in options:
+        if name not in known:
+            raise ConvertError(f"{doing} has no option {name!r}", place=str(path))
 
 
 def from_torch(
@@ -78,9 +89,7 @@ def write(
     every bit is kept); its options are those of converters/write_c.py. Raises ConvertError.
     """
     writer = formats.writer_for(Path(path), format)
-    for name in options:
-        if name not in writer.options:
-            raise ConvertError(f"writing {writer.format} has no option {name!r}", place=str(path))
+    _check_known(options, writer.options, f"writing {writer.format}", path)
     outputs = [path, f"{path}.data"] if options.get("external") else [path]
     check_apart(model.files, [*outputs, *writer.beside(Path(path))])
     made = writer.write(_as_taken(model, writer), Path(path), **options)

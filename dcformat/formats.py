@@ -26,14 +26,15 @@ class Reader:
     """`accepts` looks at the first bytes of a file; `read` raises ConvertError.
 
     `suffixes` are ends of file names, in small letters. `explain` says what a file seems to be
-    that was not accepted; empty where it does not know.
+    that was not accepted; empty where it does not know. `options` are names that `read` takes.
     """
 
     format: str
     suffixes: tuple[str, ...]
     accepts: Callable[[bytes], bool]
-    read: Callable[[Path], Model]
+    read: Callable[..., Model]
     explain: Callable[[bytes], str] = lambda _: ""
+    options: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,8 @@ class Wishes:
     """What the command line asks for, beside the files.
 
     `target` is None where the recipe (or, for a .dcf, the one noted in it) decides. `writing` are
-    options of the output's writer; `goal` is what to search for, with `data`.
+    options of the output's writer, `reading` of the input's reader; `goal` is what to search for,
+    with `data`.
     """
 
     recipe: Recipe
@@ -50,6 +51,7 @@ class Wishes:
     graph: bool = True
     jobs: int = 1
     writing: Mapping[str, Any] = field(default_factory=dict)
+    reading: Mapping[str, Any] = field(default_factory=dict)
 
     def settings(self, target: str) -> Settings:
         """Return the encoder's settings for `target`."""
@@ -104,7 +106,7 @@ def convert(job: Job, wishes: Wishes, tick: Tick) -> Outcome:
     with opened(job, sys.stdin.buffer) as path:
         if job.source_format == DCF:
             return _from_dcf(job, load(path), wishes, tick)
-        model = api.read(path, job.source_format)
+        model = api.read(path, job.source_format, **wishes.reading)
         api.check_apart(model.files, job.outputs)
         if job.chooses:  # the numbers are still in the file
             return _compress(job, path, model, wishes, tick)

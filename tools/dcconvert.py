@@ -50,6 +50,7 @@ from dcformat.cmake import FOLDER
 from dcformat.compress import Recipe, preset_recipe, read_recipe, with_settings
 from dcformat.compress.settings import PRESETS, QUANTIZERS, TARGETS
 from dcformat.converters.c_dense import LAYOUTS
+from dcformat.converters.read_deep_compression import FORMAT as DEEP_COMPRESSION
 from dcformat.converters.write_c import FORMS
 from dcformat.errors import ConvertError
 from dcformat.tools import _terminal as terminal
@@ -80,6 +81,7 @@ def _show_cmake_dir(ctx: click.Context, _: click.Parameter, wanted: bool) -> Non
 @click.option("-o", "--output", required=True, help="File to write, FOLDER/, or - for stdout.")
 @click.option("--from", "source_format", metavar="FORMAT", help="What the inputs are, by name.")
 @click.option("--to", "output_format", metavar="FORMAT", help="What the output is, by name.")
+@click.option("--prototxt", metavar="FILE", help="The layers of a .net of Deep Compression.")
 @click.option(
     "--preset", type=click.Choice(list(PRESETS)), help="What becomes of weights (default int8)."
 )
@@ -142,6 +144,8 @@ def main(ctx: click.Context, /, inputs: tuple[str, ...], **options: Any) -> int:
     is lossy; lossless keeps every bit. A .dcf that is written again is never quantized again.
     """
     check_formats(options["source_format"], options["output_format"])
+    if options["prototxt"] is not None and options["source_format"] is None:
+        options["source_format"] = DEEP_COMPRESSION
     kinds = options["source_format"], options["output_format"]
     jobs = plan(inputs, options["output"], *kinds, options["external"])
     _check_options(ctx, jobs)
@@ -253,6 +257,7 @@ def _wishes(recipe: Recipe, options: dict[str, Any]) -> Wishes:
         graph=not options["no_graph"],
         jobs=options["jobs"],
         writing=_writing(options),
+        reading={"prototxt": options["prototxt"]} if options["prototxt"] else {},
     )
 
 
@@ -264,6 +269,8 @@ def _check_options(ctx: click.Context, jobs: list[Job]) -> None:
     if not any(job.chooses for job in jobs):
         coded = (*_LOSSY_OPTIONS, *_CODED_OPTIONS, *SEARCH_OPTIONS)
         _refuse(given, coded, "is for writing .dcf or C")
+    if any(job.source_format != DEEP_COMPRESSION for job in jobs):
+        _refuse(given, ("prototxt",), "is for reading a .net of Deep Compression")
     _check_c(given, jobs)
     _check_depfile(given, jobs, ctx.params["depfile"])
     if all(job.source_format == DCF for job in jobs):

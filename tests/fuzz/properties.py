@@ -28,6 +28,7 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
 from comparing import compare  # noqa: E402
+from deep_compression_files import NET, net_of  # noqa: E402
 from handmade import joined, taken_apart  # noqa: E402
 from mutants import TELLING, mutant  # noqa: E402
 from seeds import SHAPES, many_elements  # noqa: E402
@@ -43,6 +44,7 @@ from dcformat.compress.recipe import read_recipe, recipe_from_json, recipe_json 
 from dcformat.container import parse_container  # noqa: E402
 from dcformat.converters import (  # noqa: E402
     onnx_wire,
+    read_deep_compression,
     read_onnx,
     read_tflite,
     read_torch,
@@ -304,6 +306,27 @@ def check_torch(data: bytes) -> None:
             assert tensor.data.nbytes <= BUDGET
 
 
+# ---- Deep Compression ----
+
+
+def check_deep_compression(data: bytes) -> None:
+    """Read a network whose definition is good, and all numbers in it."""
+    _all_of_release(data, NET.encode())
+
+
+def check_prototxt(data: bytes) -> None:
+    """Read a good network by any definition."""
+    _all_of_release(net_of(), data)
+
+
+def _all_of_release(data: bytes, text: bytes) -> None:
+    with refusing():
+        net, prototxt = _path("x.net", data), _path("x.prototxt", text)
+        for tensor in read_deep_compression.read(net, prototxt).tensors:
+            assert tensor.data.shape == tensor.shape
+            assert tensor.data.nbytes <= BUDGET
+
+
 # ---- recipes ----
 
 
@@ -505,6 +528,8 @@ ENTRIES = {
     "tflite-graph": Entry(check_tflite_graph, _tflite_graphs, repointed),
     "torch": Entry(check_torch, archives, damaged),
     "torch-legacy": Entry(check_torch, legacies, damaged),
+    "deep-compression": Entry(check_deep_compression, lambda: [net_of()], scrambled),
+    "prototxt": Entry(check_prototxt, lambda: [NET.encode()], scrambled),
     "toml": Entry(check_toml, _toml_seeds, scrambled),
     "json": Entry(check_json, _json_seeds, scrambled),
     "dump": Entry(check_dump, _dcf_seeds, mutant),
