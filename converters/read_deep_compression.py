@@ -192,9 +192,7 @@ def _place(codes: Bytes, part: _Part, indices: Bytes, gaps: Bytes) -> None:
     if outside.size:
         place = f"layer {shown(part.layer.name)}"
         reason = f"stored weight {outside[0]} stands behind its last, {codes.size - 1}"
-        raise ConvertError(
-            f"{reason}: of another network, or damaged", place=f"layer {shown(part.layer.name)}"
-        )
+        raise ConvertError(f"{reason}: of another network, or damaged", place=place)
     codes[places] = indices if part.bits == 8 else _halves(indices)[: part.stored]
 
 
