@@ -15,7 +15,7 @@ from dcformat.ids import NUMPY
 
 from .tflite_operators import CUSTOM
 from .tflite_schema import DTYPES, Subgraph, TfModel, TfOperator, TfTensor, parse
-from .tflm_decode import decode
+from .tflm_decode import Output, decode
 from .weights import check_dims
 
 NAME = "TFLM_DECODE"
@@ -55,8 +55,7 @@ def _outputs(data: bytes, model: TfModel, graph: Subgraph, operator: TfOperator)
         encoded, ancillary = (_constant(data, model, graph.tensors[one]) for one in pair)
         if model.buffers[tensor.buffer].size or tensor.type not in DTYPES or tensor.sparse:
             raise CorruptError(f"output {place} is no tensor that can be decoded")
-        kind, count = NUMPY[DTYPES[tensor.type]], prod(check_dims(tensor.shape))
-        yield decode(encoded, ancillary, kind, count, _channels(tensor)).tobytes()
+        yield decode(encoded, ancillary, _output(tensor)).tobytes()
 
 
 def _constant(data: bytes, model: TfModel, tensor: TfTensor) -> bytes:
@@ -66,10 +65,12 @@ def _constant(data: bytes, model: TfModel, tensor: TfTensor) -> bytes:
     return data[region.start : region.end]
 
 
-def _channels(tensor: TfTensor) -> int:
+def _output(tensor: TfTensor) -> Output:
+    kind, count = NUMPY[DTYPES[tensor.type]], prod(check_dims(tensor.shape))
     found = tensor.quantization
-    if found is None or found.scale.size == 1:
-        return 1
-    if found.axis not in (0, len(tensor.shape) - 1):
+    if found is None:
+        return Output(kind, count)
+    channels, last = found.scale.size, found.axis == len(tensor.shape) - 1
+    if found.axis and not (last and channels > 1):
         raise CorruptError(f"scales along axis {found.axis} of {len(tensor.shape)}")
-    return found.scale.size
+    return Output(kind, count, channels, last and channels > 1)

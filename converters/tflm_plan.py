@@ -22,7 +22,7 @@ from .tflite_lift import plan_of
 from .tflite_schema import DTYPES, TfModel, TfOperator, TfTensor
 from .tflite_tables import Source
 from .tflm_check import NAME
-from .tflm_codes import Coded, huffman, lut, prune
+from .tflm_codes import Coded, huffman, lut, lut_by_channel, prune
 from .tflm_tree import Node, Vector
 
 #: Operators whose kernels take a weight that is not constant, and which input it is.
@@ -105,12 +105,16 @@ def smallest(tensor: TfTensor, raw: bytes) -> Coded | None:
     kind, quantization = NUMPY[DTYPES[tensor.type]], tensor.quantization
     if kind not in ("<f4", "i1", "<i2"):
         return None
-    channels = quantization.scale.size if quantization else 1
-    if channels > 1 and quantization and quantization.axis not in (0, len(tensor.shape) - 1):
+    channels, axis = (quantization.scale.size, quantization.axis) if quantization else (1, 0)
+    if axis not in (0, len(tensor.shape) - 1) or (axis and channels == 1):
+        return None
+    if channels > 1 and tensor.shape[axis : axis + 1] != (channels,):
         return None
     flat = np.frombuffer(raw, kind)
     found = [lut(flat, channels > 1)]
-    if kind == "i1":
+    if channels > 1:
+        found.append(lut_by_channel(flat.reshape(tensor.shape), axis))
+    if kind != "<f4":
         found.append(huffman(flat))
     if quantization is None or not quantization.zero_point.any():
         found.append(prune(flat))

@@ -16,6 +16,7 @@ from dcformat.formats import Made, Writer
 from dcformat.model import Model
 
 from .tflite_schema import parse
+from .tflm_arena import Arena, measure, need_runtime
 from .tflm_check import decoded_of
 from .tflm_plan import Encoded, choose, decoded_by, insert, most_at_once
 from .tflm_tree import bytes_of, tree_of
@@ -24,20 +25,24 @@ from .write_tflite import plain_bytes
 _KINDS = ("LUT", "Huffman", "prune")
 
 
-def write(model: Model, path: Path) -> Made:
-    """Write `model` for TFLite Micro, whole or not at all.
+def write(model: Model, path: Path, *, arena: bool = False) -> Made:
+    """Write `model` for TFLite Micro, whole or not at all; `arena` measures what it takes to run.
 
     Raises ConvertError where the model has no TFLite graph, where it holds what is not known here,
-    or where no weight would take fewer bytes.
+    or where no weight would take fewer bytes; and where the arena cannot be measured here.
     """
     path = Path(path)
     try:
-        data, encoded = encode(plain_bytes(model))
+        if arena:
+            need_runtime()
+        plain = plain_bytes(model)
+        data, encoded = encode(plain)
+        measured = measure(plain, data) if arena else None
         with atomic_output(path) as stream:
             stream.write(data)
     except DcfError as error:
         raise error.at(str(path)) from error.__cause__
-    return _made(path, data, encoded)
+    return _made(path, data, encoded, measured)
 
 
 def encode(plain: bytes) -> tuple[bytes, list[Encoded]]:
@@ -57,7 +62,7 @@ def encode(plain: bytes) -> tuple[bytes, list[Encoded]]:
     return data, encoded
 
 
-def _made(path: Path, data: bytes, encoded: list[Encoded]) -> Made:
+def _made(path: Path, data: bytes, encoded: list[Encoded], measured: Arena | None) -> Made:
     before = sum(len(one.raw) for one in encoded)
     after = sum(len(one.coded.encoded) + len(one.coded.ancillary) for one in encoded)
     counts = [(kind, sum(one.coded.kind == n for one in encoded)) for n, kind in enumerate(_KINDS)]
@@ -66,9 +71,11 @@ def _made(path: Path, data: bytes, encoded: list[Encoded]) -> Made:
     rows = (
         ("decoded", f"{len(encoded)} weights of {before:,} B in {after:,} B: {how}"),
         ("arena", f"{arena:,} B for the decoded weights of one layer, beside activations"),
+        *([measured.row] if measured else ()),
     )
     facts = {"decoded_tensors": len(encoded), "decoded_bytes": before, "encoded_bytes": after}
-    return Made((path,), len(data), rows, {**facts, "arena_bytes": arena})
+    more = measured.facts if measured else {}
+    return Made((path,), len(data), rows, {**facts, "arena_bytes": arena, **more})
 
 
-WRITER = Writer("tflm", (".tflm",), write)
+WRITER = Writer("tflm", (".tflm",), write, options=("arena",))

@@ -72,6 +72,7 @@ FOREIGN = {
     "onnxruntime": ("tools.*",),
     "matplotlib": ("tools._search_plot",),
     "ai_edge_litert": ("tools._run_tflite",),
+    "tflite_micro": ("tools._arena",),
     "safetensors": ("converters.read_safetensors",),
     "onnxscript": ("converters.torch_export",),
     "torch": (

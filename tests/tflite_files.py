@@ -207,20 +207,21 @@ def int8_weights(kind: str, *shape: int) -> np.ndarray[Any, np.dtype[np.int8]]:
                    * (rng.random(shape) < 0.03), -127, 127).astype("i1")  # fmt: skip
 
 
-def layers(kind: str) -> bytes:
+def layers(kind: str, conv: np.ndarray[Any, np.dtype[np.int8]] | None = None) -> bytes:
     """A convolution, a depthwise one and two dense layers that share a weight, all int8.
 
     The weights are as int8_weights has them, with a scale per channel; it runs anywhere.
     """
-    conv, deep = int8_weights(kind, 32, 3, 3, 16), int8_weights(kind, 1, 9, 9, 32)
+    conv = int8_weights(kind, 32, 3, 3, 16) if conv is None else conv
+    deep = int8_weights(kind, 1, 9, 9, 32)
     fully = int8_weights(kind, 32, 32)
     scales = (2.0 ** np.random.default_rng(4).uniform(-9, -7, 32)).tolist()
     act = {"kind": 9, "scale": [0.1], "zero": [1]}
     bias = np.arange(32, dtype="<i4") * 9 - 99
     sums = [0.1 * s for s in scales]
     tensors = [
-        tensor("x", (1, 4, 4, 16), **act),
-        tensor("conv", (32, 3, 3, 16), 1, 9, scales),
+        tensor("x", (1, 4, 4, conv.shape[3]), **act),
+        tensor("conv", conv.shape, 1, 9, scales),
         tensor("bias", (32,), 2, 2, sums),
         tensor("a", (1, 4, 4, 32), **act),
         tensor("deep", (1, 9, 9, 32), 3, 9, scales, axis=3),

@@ -110,7 +110,7 @@ def convert(job: Job, wishes: Wishes, tick: Tick) -> Outcome:
         api.check_apart(model.files, job.outputs)
         if job.chooses:  # the numbers are still in the file
             return _compress(job, path, model, wishes, tick)
-        return _write_foreign(job, model, model.source.file_bytes)
+        return _write_foreign(job, model, model.source.file_bytes, wishes)
 
 
 def _expect_large_blocks() -> None:
@@ -144,7 +144,7 @@ def _compress(job: Job, path: Path, model: Model, wishes: Wishes, tick: Tick) ->
 
 def _from_dcf(job: Job, file: File, wishes: Wishes, tick: Tick) -> Outcome:
     if not job.chooses:
-        return _write_foreign(job, model_of(file), file.size)
+        return _write_foreign(job, model_of(file), file.size, wishes)
     if job.output_format == DCF:
         _check_rewritable(job, file)
     coded = file.coded_model()
@@ -177,12 +177,12 @@ def _store(job: Job, coded: CodedModel, wishes: Wishes, target: str, tick: Tick)
     return replace(outcome, stored=made.stored, made=made)
 
 
-def _write_foreign(job: Job, model: Model, source: int) -> Outcome:
+def _write_foreign(job: Job, model: Model, source: int, wishes: Wishes) -> Outcome:
     with scratch_folder() as folder, output_folder(job):
         plain = job.output != STANDARD and not is_special(job.output)
         path = Path(job.output) if plain else folder / f"output.{job.output_format}"
         options = {"external": True} if job.external else {}
-        made = api.write(model, path, job.output_format, **options)
+        made = api.write(model, path, job.output_format, **options, **wishes.writing)
         stored = sum(Path(one).stat().st_size for one in (job.outputs if plain else [path]))
         if not plain:
             _pour(path, job.output)

@@ -31,7 +31,10 @@ With --json, one object on standard output (on standard error where that carries
                                           them; empty where a graph says what they are for
                 "measured": {"metric": "top1", "before": 0.93, "after": 0.928, ...}}]}   of a
                                           search (spec/registry.md, EVIDENCE); else null
-                "curves": {"parts": [...], "layers": {...}, "front": [...]}  with --plot
+                "curves": {"parts": [...], "layers": {...}, "front": [...]},  with --plot
+                "arena": {"before": 24272, "after": 24800, "reason": "",     with --arena; null
+                          "runtime": "tflite-micro 0.dev1"}                  and a reason where
+                                                                             that refuses it
 
 Exit codes: 0 done; 1 an error; 2 usage; 130 interrupted; 141 output not read.
 """
@@ -65,7 +68,7 @@ C_OPTIONS = ("c_form", "prefix", "layout", "pack_int4", "activations", "selftest
 _LOSSY_OPTIONS = ("preset", "bits", "prune", "quantizer", "recipe")
 _DCF_OPTIONS = ("target", "no_names", "no_graph")
 _CODED_OPTIONS = ("prefer", "row_access")
-_C = "c"
+_C, _TFLM = "c", "tflm"
 
 
 def _show_cmake_dir(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
@@ -113,6 +116,7 @@ def _show_cmake_dir(ctx: click.Context, _: click.Parameter, wanted: bool) -> Non
 @click.option("--no-names", is_flag=True, help="Leave the names of tensors out; keep hashes.")
 @click.option("--no-graph", is_flag=True, help="Leave the graph out.")
 @click.option("--external", is_flag=True, help="Put numbers beside the .onnx, in OUTPUT.data.")
+@click.option("--arena", is_flag=True, help="TFLite Micro: memory to run it, before and after.")
 @click.option("--c-form", type=click.Choice(FORMS), help="C: how the numbers are written.")
 @click.option("--prefix", help="C: what symbols begin with (default: the output's name).")
 @click.option("--layout", type=click.Choice(LAYOUTS), help="C, dense: order of a convolution.")
@@ -163,8 +167,8 @@ def main(ctx: click.Context, /, inputs: tuple[str, ...], **options: Any) -> int:
 
 def _writing(options: dict[str, Any]) -> dict[str, Any]:
     """Return the options of the output's writer that were given."""
-    own = {name: "form" if name == "c_form" else name for name in C_OPTIONS}
-    return {own[name]: options[name] for name in C_OPTIONS if options[name]}
+    given = [name for name in (*C_OPTIONS, "arena") if options[name]]
+    return {"form" if name == "c_form" else name: options[name] for name in given}
 
 
 @dataclass(frozen=True)
@@ -272,6 +276,8 @@ def _check_options(ctx: click.Context, jobs: list[Job]) -> None:
     if any(job.source_format != DEEP_COMPRESSION for job in jobs):
         _refuse(given, ("prototxt",), "is for reading a .net of Deep Compression")
     _check_c(given, jobs)
+    if not all(job.output_format == _TFLM for job in jobs):
+        _refuse(given, ("arena",), "is for writing .tflm")
     _check_depfile(given, jobs, ctx.params["depfile"])
     if all(job.source_format == DCF for job in jobs):
         why = "changes weights, and those of a .dcf are never quantized again"

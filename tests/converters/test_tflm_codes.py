@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import random
+import struct
 
 import numpy as np
 import pytest
 from tflite_files import int8_weights
+from tflm_published import ENCODED, NARROW_TABLE, TEXT, WIDE_TABLE
 
-from dcformat.converters.tflm_codes import HEAD, HUFFMAN, LUT, PRUNE, Coded, huffman, lut, prune
-from dcformat.converters.tflm_decode import decode
+from dcformat.converters.tflm_codes import (
+    HEAD,
+    HUFFMAN,
+    LUT,
+    PRUNE,
+    Coded,
+    huffman,
+    lut,
+    lut_by_channel,
+    prune,
+)
+from dcformat.converters.tflm_decode import Output, decode
 from dcformat.errors import CorruptError
 
 KINDS = ("few", "zeros", "skewed")
@@ -17,7 +29,7 @@ SIZES = (1, 2, 31, 64, 3001)
 
 
 def again(coded: Coded, kind: str, count: int, channels: int = 1) -> bytes:
-    return decode(coded.encoded, coded.ancillary, kind, count, channels).tobytes()
+    return decode(coded.encoded, coded.ancillary, Output(kind, count, channels)).tobytes()
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -70,6 +82,54 @@ def test_the_bytes_are_those_of_the_page() -> None:
     assert coded.ancillary[HEAD:] == bytes([7, 0x88, 9, 0x88])
 
 
+@pytest.mark.parametrize("kind", ["i1", "<i2"])
+@pytest.mark.parametrize("wide", [False, True])
+def test_the_vector_that_the_runtime_tests_itself_with(kind: str, wide: bool) -> None:
+    """Its stream ends with its last code, so nothing is asked to stand behind it."""
+    table = struct.pack("<24I", *WIDE_TABLE) if wide else struct.pack("<24H", *NARROW_TABLE)
+    head = bytes([HUFFMAN, 1, 0, 0, 1, 2 << 4 | wide]) + bytes(10)
+    output = Output(kind, len(TEXT))
+    if kind == "<i2" and not wide:
+        with pytest.raises(CorruptError, match="not of <i2"):
+            decode(ENCODED, head + table, output, spare=0)
+        return
+    found = decode(ENCODED, head + table, output, spare=0)
+    assert found.dtype == np.dtype(kind)
+    assert found.tolist() == list(TEXT)
+    for left in range(len(ENCODED)):
+        with pytest.raises(CorruptError, match=r"inside a code|bytes encoded for"):
+            decode(ENCODED[:left], head + table, output, spare=0)
+
+
+def test_huffman_codes_of_16_bits_have_wide_tables() -> None:
+    numbers = int8_weights("skewed", 5000).astype("<i2") * 200
+    coded = huffman(numbers)
+    assert coded is not None
+    assert coded.ancillary[5] & 1
+    assert len(coded.encoded) < 2 * 5000 * 0.35
+    assert again(coded, "<i2", 5000) == numbers.tobytes()
+    assert huffman(np.arange(257, dtype="<i2")) is None
+
+
+@pytest.mark.parametrize("kind", ["i1", "<i2", "<f4"])
+@pytest.mark.parametrize("axis", [0, 2])
+def test_a_table_for_each_channel(kind: str, axis: int) -> None:
+    rng = np.random.default_rng(8)
+    numbers = np.stack([rng.choice(rng.integers(-99, 99, 6), (5, 7)) for _ in range(40)], axis)
+    numbers = numbers.astype(kind)
+    coded = lut_by_channel(numbers, axis)
+    assert coded is not None
+    assert coded.ancillary[5] == axis << 4 | 3
+    assert coded.ancillary[6] <= 6
+    output = Output(kind, numbers.size, 40, bool(axis))
+    assert decode(coded.encoded, coded.ancillary, output).tobytes() == numbers.tobytes()
+    cut = coded.ancillary[: -numbers.itemsize * 6]
+    with pytest.raises(CorruptError, match="into a table of"):
+        decode(coded.encoded, cut, output)
+    with pytest.raises(CorruptError, match="41 scales of"):
+        decode(coded.encoded, coded.ancillary, Output(kind, numbers.size, 41))
+
+
 def test_more_than_128_values_have_no_table() -> None:
     assert lut(np.arange(129, dtype="<i2"), False) is None
     assert lut(np.arange(128, dtype="<i2"), False) is not None
@@ -103,7 +163,7 @@ def test_damaged_huffman_codes_are_refused(change: object, words: str) -> None:
     assert coded is not None
     encoded, ancillary = change(coded.encoded, coded.ancillary)  # type: ignore[operator]
     with pytest.raises(CorruptError, match=words):
-        decode(encoded, ancillary, "i1", 3000)
+        decode(encoded, ancillary, Output("i1", 3000))
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -122,7 +182,7 @@ def test_any_damage_gives_numbers_or_a_reason(seed: int) -> None:
         if rng.random() < 0.3:
             del part[rng.randrange(len(part)) :]
         try:
-            found = decode(bytes(parts[0]), bytes(parts[1]), "i1", 200)
+            found = decode(bytes(parts[0]), bytes(parts[1]), Output("i1", 200))
             assert found.shape == (200,)
             verdicts.add("numbers")
         except CorruptError:

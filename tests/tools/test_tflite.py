@@ -129,6 +129,20 @@ def test_a_file_for_tflite_micro_says_what_is_decoded(run: Any, tmp_path: Path) 
     assert refused.exit_code == 2
 
 
+def test_the_arena_is_printed_before_and_after(run: Any, tmp_path: Path) -> None:
+    pytest.importorskip("tflite_micro", reason="needs pip install 'dcformat[tflite]'")
+    path, made = tmp_path / "net.tflite", tmp_path / "net.tflm"
+    path.write_bytes(layers("zeros"))
+    result = run("dcconvert", path, "-o", made, "--arena", "--json")
+    arena = json.loads(result.stdout)["files"][0]["arena"]
+    assert 0 < arena["before"] < arena["after"]
+    text = run("dcconvert", path, "-o", made, "--arena").stdout
+    assert f"arena before: {arena['before']:,} B, after: {arena['after']:,} B" in text
+    refused = run("dcconvert", path, "-o", tmp_path / "net.dcf", "--arena")
+    assert refused.exit_code == 2
+    assert "--arena is for writing .tflm" in refused.stderr
+
+
 def test_of_a_baseline_operators_are_layers_too(run: Any, tmp_path: Path) -> None:
     """A limit names the operator whose tensor is gone, whichever way the baseline is given."""
     old, new, budget = (tmp_path / name for name in ("old.dcf", "new.dcf", "budget.toml"))
