@@ -109,7 +109,7 @@ class CodedTensor:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return tuple(int(n) for n in self.symbols.shape)
+        return self.symbols.shape
 
     @property
     def size(self) -> int:

@@ -103,6 +103,9 @@ class Form:
         `first` is the number of the first of these blocks.
         """
         lengths = self._lengths
+        if len(blocks) == 1 and self.classes is None:  # most tensors of a large model
+            counts = blocks[0].astype(np.int64)
+            return counts.reshape(-1, MAX_SYMBOLS), (lengths @ counts + 7) // 8
         classes = np.zeros(len(blocks), np.uint8)
         if self.classes is not None:
             classes = self.classes[first : first + len(blocks)]
@@ -201,7 +204,10 @@ class Form:
 
     def size(self) -> int:
         """Return all bytes that this form costs."""
-        return self.payload_size() + self.parameter_size() + self.table_size()
+        own: dict[str, int] = vars(self)
+        if "whole" not in own:
+            own["whole"] = self.payload_size() + self.parameter_size() + self.table_size()
+        return own["whole"]
 
     def legal(self) -> bool:
         """Tell whether block offsets and the ratio of decoded to stored bytes are within limits."""

@@ -26,13 +26,17 @@ def windows(
     They are cut along `axis`; without it, in row-major order and by the outer axes first.
     """
     most = PIECE if most is None else most
+    if not shape:
+        yield ()
+        return
+    if axis is None and math.prod(shape) <= most:
+        if shape[0]:
+            yield (slice(0, shape[0]),)
+        return
     if axis is None:
         cut = next((a for a in range(len(shape)) if math.prod(shape[a + 1 :]) <= most), 0)
     else:
         cut = axis
-    if not shape:
-        yield ()
-        return
     outer = shape[:cut] if axis is None else ()
     around = shape[cut + 1 :] if axis is None else shape[:cut] + shape[cut + 1 :]
     step = max(1, most // max(1, math.prod(around)))

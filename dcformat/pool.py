@@ -11,7 +11,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from .encodings.coder_huffman import Table
+from .encodings.coder_huffman import UNUSED, Table
 from .encodings.layout_run import MAX_ALPHABET, Run
 from .encodings.parts import number_range
 from .forms import Form, counted_form, huffman_form
@@ -21,6 +21,7 @@ from .tables import ABSENT_BITS, bit_cost, prices, tables_of
 I64 = npt.NDArray[np.int64]
 MAX_CANDIDATES = 16  #: clusters of a kind that a new member is compared with
 RUN_DIGITS = 2
+SMALL = 64  #: a table is made anew where a 64th of its symbols has come since
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,13 +31,23 @@ class Coding:
     table: Table
     bits: int
 
+    @cached_property
+    def prices(self) -> I64:
+        """The bits of each symbol (256,), high for those that the table lacks."""
+        return prices(self.table)
+
+    @cached_property
+    def lacks(self) -> I64:
+        """One for each symbol that the table lacks (256,)."""
+        return (self.table.lengths == UNUSED).astype(np.int64)
+
 
 @dataclass(frozen=True, eq=False)
 class Unit:
     """One stream of one tensor: its symbol counts, by number where symbols are numbers.
 
     `low` and `high` bound the numbers that the tensor's alphabet holds; `digits` are the counts
-    of the run digits. Units share a table only within a `kind`.
+    of the run digits; `table` is the one of these counts. Units share a table only within a `kind`.
     """
 
     tensor: int
@@ -46,16 +57,26 @@ class Unit:
     low: int
     high: int
     digits: I64
+    table: Table
 
     @cached_property
     def coding(self) -> Coding:
         """Its table, were it alone."""
-        return _coding(self.counts, self.digits, self.low, self.high)
+        symbols = _symbol_counts(self.counts, self.digits, self.low, self.high)
+        return _coded(symbols, self.table)
+
+    @cached_property
+    def total(self) -> int:
+        """How many symbols it has."""
+        return int(self.counts.sum() + self.digits.sum())
 
 
 @dataclass(frozen=True, eq=False)
 class Cluster:
-    """Units that share a table, which is in symbols from `low`."""
+    """Units that share a table, which is in symbols from `low`.
+
+    The table was made when there were `made_of` symbols; there are `total` by now.
+    """
 
     counts: I64
     digits: I64
@@ -63,6 +84,8 @@ class Cluster:
     high: int
     coding: Coding
     members: list[Unit]
+    made_of: int
+    total: int
 
 
 def _symbol_counts(counts: I64, digits: I64, low: int, high: int) -> I64:
@@ -77,7 +100,10 @@ def _symbol_counts(counts: I64, digits: I64, low: int, high: int) -> I64:
 
 def _coding(counts: I64, digits: I64, low: int, high: int) -> Coding:
     symbols = _symbol_counts(counts, digits, low, high)
-    table = tables_of(symbols[None])[0]
+    return _coded(symbols, tables_of(symbols[None])[0])
+
+
+def _coded(symbols: I64, table: Table) -> Coding:
     return Coding(table, bit_cost(symbols, table) + 8 * (4 + table.entry_size))
 
 
@@ -90,34 +116,35 @@ def units_of(tensor: int, form: Form) -> list[Unit]:
     counts = form.counts
     none = np.zeros(RUN_DIGITS, np.int64)
     units = []
-    for stream, row in enumerate(counts):
+    for stream, (row, table) in enumerate(zip(counts, form.tables, strict=True)):
         if stream < first:
             kind: tuple[int, ...] = (
                 0,
                 form.params.highest,
             )  # a table may not reach past its highest gap
-            units.append(Unit(tensor, stream, kind, row, 0, 255, none))
+            units.append(Unit(tensor, stream, kind, row, 0, 255, none, table))
         elif stored.plan.width > 1:
             kind = (1, stored.plan.number, stream - first)
-            units.append(Unit(tensor, stream, kind, row, 0, 255, none))
+            units.append(Unit(tensor, stream, kind, row, 0, 255, none, table))
         else:
             units.append(_value_unit(tensor, stream, form, row))
     return units
 
 
 def _value_unit(tensor: int, stream: int, form: Form, row: I64) -> Unit:
-    plan = form.stored.plan
+    plan, table = form.stored.plan, form.tables[stream]
     alphabet = plan.alphabets[0]
     run = form.layout is Layout.RUN
     digits = row[alphabet : alphabet + RUN_DIGITS] if run else np.zeros(RUN_DIGITS, np.int64)
     if form.stored.room is ValuesId.CODEBOOK:
         # an index has no number to shift by: only codebooks of one size share
         kind = (2, run, alphabet)
-        return Unit(tensor, stream, kind, row * _below(alphabet), 0, alphabet - 1, digits)
+        return Unit(tensor, stream, kind, row * _below(alphabet), 0, alphabet - 1, digits, table)
     low = plan.base - number_range(plan.number)[0]
     counts = np.zeros(256, np.int64)
     counts[low : low + alphabet] = row[:alphabet]
-    return Unit(tensor, stream, (3, run, plan.number), counts, low, low + alphabet - 1, digits)
+    kind = (3, run, plan.number)
+    return Unit(tensor, stream, kind, counts, low, low + alphabet - 1, digits, table)
 
 
 def _below(alphabet: int) -> I64:
@@ -127,39 +154,67 @@ def _below(alphabet: int) -> I64:
 def cluster(units: list[Unit]) -> list[Cluster]:
     """Group units into clusters that share a table, largest units first (ties: file order)."""
     clusters: dict[tuple[int, ...], list[Cluster]] = {}
-    order = sorted(units, key=lambda u: (-int(u.counts.sum() + u.digits.sum()), u.tensor, u.stream))
-    for unit in order:
+    for unit in sorted(units, key=lambda u: (-u.total, u.tensor, u.stream)):
         _place(clusters.setdefault(unit.kind, []), unit)
-    return [c for kind in sorted(clusters) for c in clusters[kind]]
+    return [_renewed(c) for kind in sorted(clusters) for c in clusters[kind]]
+
+
+def _renewed(group: Cluster) -> Cluster:
+    """Return the cluster with the table that all its symbols ask for."""
+    if group.total == group.made_of:
+        return group
+    coding = _coding(group.counts, group.digits, group.low, group.high)
+    return replace(group, coding=coding, made_of=group.total)
 
 
 def _place(clusters: list[Cluster], unit: Unit) -> None:
     """Add the unit to the cluster where that saves most, or begin one where none does."""
-    best, saved = None, 0
+    best, saved, place = None, 0, 0
     for index, candidate in enumerate(clusters[:MAX_CANDIDATES]):
-        merged = _merged(candidate, unit)
-        if merged is None or _price(candidate, unit) > 2 * unit.coding.bits:
+        joined = _joined(candidate, unit)
+        if joined is None:
             continue
-        coding = _coding(*merged)
-        gain = unit.coding.bits + candidate.coding.bits - coding.bits
+        gain = unit.coding.bits + candidate.coding.bits - joined.coding.bits
         if gain > saved:
-            best, saved = (index, Cluster(*merged, coding, candidate.members)), gain
+            best, saved, place = joined, gain, index
     if best is None:
         own = unit.counts, unit.digits, unit.low, unit.high
-        clusters.append(Cluster(*own, unit.coding, [unit]))
+        clusters.append(Cluster(*own, unit.coding, [unit], unit.total, unit.total))
         return
-    clusters[best[0]] = best[1]
-    best[1].members.append(unit)
+    clusters[place] = best
+    best.members.append(unit)
 
 
-def _price(candidate: Cluster, unit: Unit) -> int:
-    """Return the bits of the unit's symbols under the candidate's table, absent ones dear."""
-    by_symbol = prices(candidate.coding.table)
-    by_number = np.full(256, ABSENT_BITS, np.int64)
-    size = candidate.high - candidate.low + 1
-    by_number[candidate.low : candidate.high + 1] = by_symbol[:size]
-    digits = by_symbol[size : size + RUN_DIGITS]
-    return int((unit.counts * by_number).sum() + (unit.digits[: len(digits)] * digits).sum())
+def _joined(candidate: Cluster, unit: Unit) -> Cluster | None:
+    """Return what the cluster is with the unit, which is not among its members yet.
+
+    A small unit that has a code for each of its symbols takes the table as it is. None where the
+    two are too unlike.
+    """
+    merged = _merged(candidate, unit)
+    bits, lacking = _price(candidate, unit)
+    if merged is None or bits > 2 * unit.coding.bits:
+        return None
+    total, made_of = candidate.total + unit.total, candidate.made_of
+    inside = candidate.low <= unit.low and unit.high <= candidate.high
+    if inside and not lacking and SMALL * (total - made_of) <= made_of:
+        coding = Coding(candidate.coding.table, candidate.coding.bits + bits)
+        vars(coding).update(prices=candidate.coding.prices, lacks=candidate.coding.lacks)
+    else:
+        coding, made_of = _coding(*merged), total
+    return Cluster(*merged, coding, candidate.members, made_of, total)
+
+
+def _price(candidate: Cluster, unit: Unit) -> tuple[int, int]:
+    """Return the bits of the unit's symbols under the candidate's table, and how many it lacks."""
+    coding, size = candidate.coding, candidate.high - candidate.low + 1
+    within = unit.counts[candidate.low : candidate.high + 1]
+    digits = coding.prices[size : size + RUN_DIGITS]
+    bits = within @ coding.prices[:size] + unit.digits[: len(digits)] @ digits
+    lacks = coding.lacks[size : size + RUN_DIGITS]
+    lacking = within @ coding.lacks[:size] + unit.digits[: len(lacks)] @ lacks
+    outside = unit.total - int(unit.digits.sum()) - int(within.sum())
+    return int(bits) + ABSENT_BITS * outside, int(lacking)
 
 
 def _merged(candidate: Cluster, unit: Unit) -> tuple[I64, I64, int, int] | None:
@@ -177,7 +232,8 @@ def share(huffman: list[Form | None], other: list[Form]) -> list[Form]:
     is none), `other[i]` its smallest other form. Tensors that Huffman codes do not serve, once
     tables are shared, take the other form, and the rest share again without them.
     """
-    forms = {i: form for i, form in enumerate(huffman) if form is not None}
+    pairs = enumerate(zip(huffman, other, strict=True))
+    forms = {i: own for i, (own, best) in pairs if own is not None and _may_gain(own, best)}
     units = {i: units_of(i, form) for i, form in forms.items()}
     while True:
         clusters = cluster([unit for i in forms for unit in units[i]])
@@ -186,6 +242,11 @@ def share(huffman: list[Form | None], other: list[Form]) -> list[Form]:
         if not leaving:
             return [shared.get(i, form) for i, form in enumerate(other)]
         forms = {i: form for i, form in forms.items() if i not in leaving}
+
+
+def _may_gain(huffman: Form, other: Form) -> bool:
+    """Tell whether a Huffman form would be smaller than another if tables were free."""
+    return huffman is other or huffman.payload_size() + huffman.parameter_size() < other.size()
 
 
 def _with_shared_tables(forms: dict[int, Form], clusters: list[Cluster]) -> dict[int, Form]:

@@ -26,8 +26,7 @@ def tables_of(counts: I64) -> tuple[Table, ...]:
 
 def bit_cost(counts: I64, table: Table) -> int:
     """Return the bits of symbols with these counts."""
-    used = counts > 0
-    return int((counts[used] * table.lengths[used].astype(np.int64)).sum())
+    return int(counts @ table.lengths.astype(np.int64))
 
 
 def prices(table: Table) -> I64:

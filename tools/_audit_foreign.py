@@ -38,6 +38,14 @@ class Subject:
     source: Document | None = None
     estimate: Document | None = None
 
+    @property
+    def uses(self) -> dict[int, Use]:
+        """What the graph uses the file's records for."""
+        if self.model is None:
+            return uses_of(self.file)
+        known = (self.model.uses.get(tensor.name) for tensor in self.model.tensors)
+        return {i: use for i, use in enumerate(known) if use is not None and use.op}
+
 
 @contextmanager
 def subject_of(path: str, kind: str | None, preset: str, tick: Tick) -> Iterator[Subject]:

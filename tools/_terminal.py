@@ -158,6 +158,10 @@ class _Text(click.types.StringParamType):
         return [CompletionItem(incomplete, type="file")]
 
 
+#: Made between two searches for cycles: models of thousands of tensors have few, and many objects.
+OBJECTS = 100_000
+
+
 class Command(click.Command):
     """A click command that returns its exit code and never shows a traceback by itself."""
 
@@ -170,6 +174,8 @@ class Command(click.Command):
     def main(self, args: Sequence[str] | None = None, *_: Any, **extra: Any) -> Any:
         """Run the command and leave the process with one of this module's exit codes."""
         extra |= {"standalone_mode": False, "prog_name": self.name}
+        gc.freeze()
+        gc.set_threshold(OBJECTS)
         try:
             status = super().main(args, **extra)
         except click.UsageError as error:

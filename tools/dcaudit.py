@@ -33,7 +33,7 @@ from dcformat.tools._activations import EPSILON, activations
 from dcformat.tools._audit_baseline import read_baseline
 from dcformat.tools._audit_changes import exceeded
 from dcformat.tools._audit_costs import compute_of, runnable
-from dcformat.tools._audit_foreign import Subject, subject_of, uses_of
+from dcformat.tools._audit_foreign import Subject, subject_of
 from dcformat.tools._audit_html import render
 from dcformat.tools._audit_json import Document
 from dcformat.tools._audit_markdown import markdown
@@ -186,7 +186,7 @@ def _audited(
     if options["against"] is not None:
         with _about(options["against"]):
             source = real(api.read(options["against"]))
-    report = audit(file, uses_of(file), source, split_shared=split, progress=tick)
+    report = audit(file, subject.uses, source, split_shared=split, progress=tick)
     if options["against"] is not None:
         _check_compared(talk, report, options["against"])
     doc = _audit_json.document(report, subject.name, file, split_shared=split)

@@ -9,6 +9,9 @@
 
 enum { MAX_SYMBOLS = 256, MAX_CODE_BITS = 12 };
 
+/* Package-merge adds at most 12 * 256 counts, which must not overflow. */
+#define MAX_COUNT ((int64_t)1 << 48)
+
 static PyObject *bad(const char *what)
 {
     PyErr_SetString(PyExc_ValueError, what);
@@ -109,7 +112,7 @@ static PyObject *code_lengths(PyObject *self, PyObject *args)
     Py_ssize_t bytes;
     int64_t counts[MAX_SYMBOLS];
     uint8_t lengths[MAX_SYMBOLS];
-    int n;
+    int n, i;
     (void)self;
     if (!PyArg_ParseTuple(args, "y#", &data, &bytes)) {
         return NULL;
@@ -119,6 +122,11 @@ static PyObject *code_lengths(PyObject *self, PyObject *args)
     }
     n = (int)(bytes / (Py_ssize_t)sizeof(int64_t));
     memcpy(counts, data, (size_t)n * sizeof *counts);
+    for (i = 0; i < n; i++) {
+        if (counts[i] < 0 || counts[i] > MAX_COUNT) {
+            return bad("a count is negative or above 2**48");
+        }
+    }
     dcf_code_lengths(counts, n, lengths);
     return PyBytes_FromStringAndSize((const char *)lengths, n);
 }

@@ -40,6 +40,8 @@ def code_exactly(
     if found is None or tensor.size == 0:
         return raw
     levels, index = found
+    if levels.size >= tensor.size:  # as most biases: no shared values, so levels are all there is
+        return raw
     shared = _coded(tensor, index, Codebook(tensor.dtype, levels), order)
     return shared if cost(shared) < cost(raw) else raw
 

@@ -54,7 +54,7 @@ class Table:
     @cached_property
     def entry_size(self) -> int:
         """The size of `entry`, without writing it."""
-        used = np.flatnonzero(self.lengths != UNUSED)
+        used = (self.lengths != UNUSED).nonzero()[0]
         count = int(used[-1] - used[0]) + 1
         lengths = self.lengths[used]
         flat = count.bit_length() - 1
@@ -78,10 +78,9 @@ class Table:
 
 def table_of(counts: npt.NDArray[np.int64]) -> Table:
     """Return the canonical table for symbol counts (256,); at least one is not zero."""
-    lengths = kernels.code_lengths(counts)
-    return Table(
-        np.where(counts > 0, lengths, UNUSED).astype(np.uint8), int(np.flatnonzero(counts)[-1])
-    )
+    lengths = kernels.code_lengths(counts).copy()
+    lengths[counts == 0] = UNUSED
+    return Table(lengths, int(counts.nonzero()[0][-1]))
 
 
 def parse_table(entry: memoryview, place: str) -> Table:
