@@ -91,7 +91,7 @@ class Cost:
         return _intensity(self.macs, self.parameter_bytes, self.activation_bytes)
 
     def as_dict(self) -> dict[str, Any]:
-        return {**asdict(self), "flops": self.flops, "intensity": self.intensity}
+        return {**vars(self), "flops": self.flops, "intensity": self.intensity}
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,7 @@ from .coded import Codebook, CodedTensor, Fixed, expand_tensor, same_bits
 from .compress.reals import REALS, reals_of
 from .encodings.parts import Planes
 from .ids import BITS, DType
-from .model import Array, Tensor, windows
+from .model import PIECE, Array, Tensor, windows
 
 F64 = npt.NDArray[np.float64]
 I64 = npt.NDArray[np.int64]
@@ -76,29 +76,46 @@ def facts_of(tensor: CodedTensor, planes: Planes) -> Facts:
 
     Its elements are made piece by piece: they may take many times what its symbols do.
     """
-    zeros = sum(_zeros(expand_tensor(tensor, w), tensor.dtype) for w in windows(tensor.shape))
+    pieces = _Pieces(tensor)
+    zeros = sum(_zeros(piece, tensor.dtype) for piece in pieces)
     facts = Facts(zeros, _distinct(tensor), entropy_bits(planes))
     if tensor.dtype in _PATTERNS or not tensor.size:
         return facts
-    ends = [(part.min(), part.max()) for part in _finite(tensor) if part.size]
+    ends = [(part.min(), part.max()) for part in _finite(pieces) if part.size]
     if not ends:
         return facts
     low, high = float(min(one for one, _ in ends)), float(max(one for _, one in ends))
-    bins = sum((_histogram(part, low, high) for part in _finite(tensor)), np.zeros(BINS, np.int64))
+    bins = sum((_histogram(part, low, high) for part in _finite(pieces)), np.zeros(BINS, np.int64))
     few = facts.distinct <= min(MOST_LEVELS, tensor.size // 2)
     return replace(
         facts,
         low=low,
         high=high,
         histogram=tuple(bins.tolist()),
-        level_values=_values(tensor) if few else None,
+        level_values=_values(pieces) if few else None,
     )
 
 
-def _finite(tensor: CodedTensor) -> Iterator[F64]:
+@dataclass(frozen=True, eq=False)
+class _Pieces:
+    """The elements of a tensor piece by piece, made each time; of a small one they are kept."""
+
+    tensor: CodedTensor
+    kept: list[Array] = field(default_factory=list)
+
+    def __iter__(self) -> Iterator[Array]:
+        if self.tensor.size > PIECE:
+            yield from (expand_tensor(self.tensor, w) for w in windows(self.tensor.shape))
+            return
+        if not self.kept:
+            self.kept.append(expand_tensor(self.tensor))
+        yield self.kept[0]
+
+
+def _finite(pieces: _Pieces) -> Iterator[F64]:
     """Yield the finite elements in pieces."""
-    for window in windows(tensor.shape):
-        real = _real(expand_tensor(tensor, window), tensor.dtype)
+    for piece in pieces:
+        real = _real(piece, pieces.tensor.dtype)
         yield real[np.isfinite(real)]
 
 
@@ -154,10 +171,10 @@ def _histogram(finite: F64, low: float, high: float) -> I64:
     return np.asarray(np.bincount(bins, minlength=BINS), np.int64)
 
 
-def _values(tensor: CodedTensor) -> tuple[float, ...] | None:
+def _values(pieces: _Pieces) -> tuple[float, ...] | None:
     """Return all values in ascending order, None where scales make too many of them."""
     values: set[float] = set()
-    for part in _finite(tensor):
+    for part in _finite(pieces):
         values.update(np.unique(part).tolist())
         if len(values) > MOST_LEVELS:
             return None

@@ -15,39 +15,45 @@ from .encodings.coder_huffman import UNUSED, Table
 from .encodings.layout_run import MAX_ALPHABET, Run
 from .encodings.parts import number_range
 from .forms import Form, counted_form, huffman_form
-from .ids import Coder, Layout, ValuesId
+from .ids import MAX_SYMBOLS, Coder, Layout, ValuesId
 from .tables import ABSENT_BITS, bit_cost, prices, tables_of
 
 I64 = npt.NDArray[np.int64]
 MAX_CANDIDATES = 16  #: clusters of a kind that a new member is compared with
 RUN_DIGITS = 2
+COUNTS = MAX_SYMBOLS + RUN_DIGITS
 SMALL = 64  #: a table is made anew where a 64th of its symbols has come since
 
 
 @dataclass(frozen=True, eq=False)
 class Coding:
-    """A table, and the bits that the symbols it was made for and the table itself take."""
+    """A table for numbers `low` to `high`, and the bits of the symbols it is for and of itself."""
 
     table: Table
     bits: int
+    low: int
+    high: int
 
     @cached_property
-    def prices(self) -> I64:
-        """The bits of each symbol (256,), high for those that the table lacks."""
-        return prices(self.table)
-
-    @cached_property
-    def lacks(self) -> I64:
-        """One for each symbol that the table lacks (256,)."""
-        return (self.table.lengths == UNUSED).astype(np.int64)
+    def costs(self) -> I64:
+        """By number: the bits of its code, high where the table lacks it; and 1 there, else 0."""
+        out = np.empty((2, COUNTS), np.int64)
+        out[0], out[1] = ABSENT_BITS, 1
+        symbols = np.stack([prices(self.table), self.table.lengths == UNUSED])
+        size = self.high - self.low + 1
+        out[:, self.low : self.high + 1] = symbols[:, :size]
+        digits = symbols[:, size : size + RUN_DIGITS]
+        out[:, MAX_SYMBOLS : MAX_SYMBOLS + digits.shape[1]] = digits
+        return out
 
 
 @dataclass(frozen=True, eq=False)
 class Unit:
     """One stream of one tensor: its symbol counts, by number where symbols are numbers.
 
-    `low` and `high` bound the numbers that the tensor's alphabet holds; `digits` are the counts
-    of the run digits; `table` is the one of these counts. Units share a table only within a `kind`.
+    `counts` (258,) are followed by those of the run digits. `low` and `high` bound the numbers that
+    the tensor's alphabet holds; `table` is the one of these counts. Units share a table only within
+    a `kind`.
     """
 
     tensor: int
@@ -56,55 +62,51 @@ class Unit:
     counts: I64
     low: int
     high: int
-    digits: I64
     table: Table
 
     @cached_property
     def coding(self) -> Coding:
         """Its table, were it alone."""
-        symbols = _symbol_counts(self.counts, self.digits, self.low, self.high)
-        return _coded(symbols, self.table)
+        symbols = _symbol_counts(self.counts, self.low, self.high)
+        return _coded(symbols, self.table, self.low, self.high)
 
     @cached_property
     def total(self) -> int:
         """How many symbols it has."""
-        return int(self.counts.sum() + self.digits.sum())
+        return int(self.counts.sum())
 
 
 @dataclass(frozen=True, eq=False)
 class Cluster:
-    """Units that share a table, which is in symbols from `low`.
+    """Units that share a table.
 
     The table was made when there were `made_of` symbols; there are `total` by now.
     """
 
     counts: I64
-    digits: I64
-    low: int
-    high: int
     coding: Coding
     members: list[Unit]
     made_of: int
     total: int
 
 
-def _symbol_counts(counts: I64, digits: I64, low: int, high: int) -> I64:
+def _symbol_counts(counts: I64, low: int, high: int) -> I64:
     """Return counts by symbol: number `low` is symbol 0, run digits follow the alphabet."""
-    out = np.zeros(256, np.int64)
+    out = np.zeros(MAX_SYMBOLS, np.int64)
     size = high - low + 1
     out[:size] = counts[low : high + 1]
-    if digits.any():
-        out[size : size + RUN_DIGITS] = digits
+    if size + RUN_DIGITS <= MAX_SYMBOLS:
+        out[size : size + RUN_DIGITS] = counts[MAX_SYMBOLS:]
     return out
 
 
-def _coding(counts: I64, digits: I64, low: int, high: int) -> Coding:
-    symbols = _symbol_counts(counts, digits, low, high)
-    return _coded(symbols, tables_of(symbols[None])[0])
+def _coding(counts: I64, low: int, high: int) -> Coding:
+    symbols = _symbol_counts(counts, low, high)
+    return _coded(symbols, tables_of(symbols[None])[0], low, high)
 
 
-def _coded(symbols: I64, table: Table) -> Coding:
-    return Coding(table, bit_cost(symbols, table) + 8 * (4 + table.entry_size))
+def _coded(symbols: I64, table: Table, low: int, high: int) -> Coding:
+    return Coding(table, bit_cost(symbols, table) + 8 * (4 + table.entry_size), low, high)
 
 
 def units_of(tensor: int, form: Form) -> list[Unit]:
@@ -113,21 +115,19 @@ def units_of(tensor: int, form: Form) -> list[Unit]:
         return []
     stored = form.stored
     first = 1 if form.layout is Layout.GAP else 0
-    counts = form.counts
-    none = np.zeros(RUN_DIGITS, np.int64)
     units = []
-    for stream, (row, table) in enumerate(zip(counts, form.tables, strict=True)):
+    for stream, (row, table) in enumerate(zip(form.counts, form.tables, strict=True)):
         if stream < first:
-            kind: tuple[int, ...] = (
-                0,
-                form.params.highest,
-            )  # a table may not reach past its highest gap
-            units.append(Unit(tensor, stream, kind, row, 0, 255, none, table))
+            # a table may not reach past its highest gap
+            kind: tuple[int, ...] = (0, form.params.highest)
         elif stored.plan.width > 1:
             kind = (1, stored.plan.number, stream - first)
-            units.append(Unit(tensor, stream, kind, row, 0, 255, none, table))
         else:
             units.append(_value_unit(tensor, stream, form, row))
+            continue
+        counts = np.zeros(COUNTS, np.int64)
+        counts[:MAX_SYMBOLS] = row
+        units.append(Unit(tensor, stream, kind, counts, 0, MAX_SYMBOLS - 1, table))
     return units
 
 
@@ -135,20 +135,16 @@ def _value_unit(tensor: int, stream: int, form: Form, row: I64) -> Unit:
     plan, table = form.stored.plan, form.tables[stream]
     alphabet = plan.alphabets[0]
     run = form.layout is Layout.RUN
-    digits = row[alphabet : alphabet + RUN_DIGITS] if run else np.zeros(RUN_DIGITS, np.int64)
     if form.stored.room is ValuesId.CODEBOOK:
         # an index has no number to shift by: only codebooks of one size share
-        kind = (2, run, alphabet)
-        return Unit(tensor, stream, kind, row * _below(alphabet), 0, alphabet - 1, digits, table)
-    low = plan.base - number_range(plan.number)[0]
-    counts = np.zeros(256, np.int64)
+        kind, low = (2, run, alphabet), 0
+    else:
+        kind, low = (3, run, plan.number), plan.base - number_range(plan.number)[0]
+    counts = np.zeros(COUNTS, np.int64)
     counts[low : low + alphabet] = row[:alphabet]
-    kind = (3, run, plan.number)
-    return Unit(tensor, stream, kind, counts, low, low + alphabet - 1, digits, table)
-
-
-def _below(alphabet: int) -> I64:
-    return (np.arange(256) < alphabet).astype(np.int64)
+    if run:
+        counts[MAX_SYMBOLS:] = row[alphabet : alphabet + RUN_DIGITS]
+    return Unit(tensor, stream, kind, counts, low, low + alphabet - 1, table)
 
 
 def cluster(units: list[Unit]) -> list[Cluster]:
@@ -163,7 +159,7 @@ def _renewed(group: Cluster) -> Cluster:
     """Return the cluster with the table that all its symbols ask for."""
     if group.total == group.made_of:
         return group
-    coding = _coding(group.counts, group.digits, group.low, group.high)
+    coding = _coding(group.counts, group.coding.low, group.coding.high)
     return replace(group, coding=coding, made_of=group.total)
 
 
@@ -178,8 +174,7 @@ def _place(clusters: list[Cluster], unit: Unit) -> None:
         if gain > saved:
             best, saved, place = joined, gain, index
     if best is None:
-        own = unit.counts, unit.digits, unit.low, unit.high
-        clusters.append(Cluster(*own, unit.coding, [unit], unit.total, unit.total))
+        clusters.append(Cluster(unit.counts, unit.coding, [unit], unit.total, unit.total))
         return
     clusters[place] = best
     best.members.append(unit)
@@ -191,38 +186,23 @@ def _joined(candidate: Cluster, unit: Unit) -> Cluster | None:
     A small unit that has a code for each of its symbols takes the table as it is. None where the
     two are too unlike.
     """
-    merged = _merged(candidate, unit)
-    bits, lacking = _price(candidate, unit)
-    if merged is None or bits > 2 * unit.coding.bits:
+    old, made_of = candidate.coding, candidate.made_of
+    bits, lacking = (old.costs @ unit.counts).tolist()
+    low, high = min(old.low, unit.low), max(old.high, unit.high)
+    if bits > 2 * unit.coding.bits or (_is_run(unit) and high - low + 1 > MAX_ALPHABET):
         return None
-    total, made_of = candidate.total + unit.total, candidate.made_of
-    inside = candidate.low <= unit.low and unit.high <= candidate.high
-    if inside and not lacking and SMALL * (total - made_of) <= made_of:
-        coding = Coding(candidate.coding.table, candidate.coding.bits + bits)
-        vars(coding).update(prices=candidate.coding.prices, lacks=candidate.coding.lacks)
+    counts, total = candidate.counts + unit.counts, candidate.total + unit.total
+    same = (low, high) == (old.low, old.high) and not lacking
+    if same and SMALL * (total - made_of) <= made_of:
+        coding = Coding(old.table, old.bits + bits, low, high)
+        vars(coding)["costs"] = old.costs
     else:
-        coding, made_of = _coding(*merged), total
-    return Cluster(*merged, coding, candidate.members, made_of, total)
+        coding, made_of = _coding(counts, low, high), total
+    return Cluster(counts, coding, candidate.members, made_of, total)
 
 
-def _price(candidate: Cluster, unit: Unit) -> tuple[int, int]:
-    """Return the bits of the unit's symbols under the candidate's table, and how many it lacks."""
-    coding, size = candidate.coding, candidate.high - candidate.low + 1
-    within = unit.counts[candidate.low : candidate.high + 1]
-    digits = coding.prices[size : size + RUN_DIGITS]
-    bits = within @ coding.prices[:size] + unit.digits[: len(digits)] @ digits
-    lacks = coding.lacks[size : size + RUN_DIGITS]
-    lacking = within @ coding.lacks[:size] + unit.digits[: len(lacks)] @ lacks
-    outside = unit.total - int(unit.digits.sum()) - int(within.sum())
-    return int(bits) + ABSENT_BITS * outside, int(lacking)
-
-
-def _merged(candidate: Cluster, unit: Unit) -> tuple[I64, I64, int, int] | None:
-    low, high = min(candidate.low, unit.low), max(candidate.high, unit.high)
-    run = unit.kind[0] in (2, 3) and bool(unit.kind[1])
-    if run and high - low + 1 > MAX_ALPHABET:
-        return None
-    return candidate.counts + unit.counts, candidate.digits + unit.digits, low, high
+def _is_run(unit: Unit) -> bool:
+    return unit.kind[0] in (2, 3) and bool(unit.kind[1])
 
 
 def share(huffman: list[Form | None], other: list[Form]) -> list[Form]:
@@ -267,9 +247,9 @@ def _rewrite(form: Form, pairs: list[tuple[Unit, Cluster]]) -> Form:
     stored, params = form.stored, form.params
     if stored.plan.width == 1 and stored.room is not ValuesId.CODEBOOK:
         group = pairs[-1][1]
-        base = group.low + number_range(stored.plan.number)[0]
+        base = group.coding.low + number_range(stored.plan.number)[0]
         shift = stored.plan.base - base
-        stored = stored.rebased(base, group.high - group.low + 1)
+        stored = stored.rebased(base, group.coding.high - group.coding.low + 1)
         if form.layout is Layout.RUN:
             params = Run(params.background + shift)
         elif form.layout is Layout.GAP:
@@ -277,7 +257,7 @@ def _rewrite(form: Form, pairs: list[tuple[Unit, Cluster]]) -> Form:
     tables = tuple(group.coding.table for _, group in pairs)
     if len(form.block_ends) > 1 or stored.elements >> 32:
         return huffman_form(stored, form.layout, params, form.block_rows, tables)
-    counts = [_symbol_counts(unit.counts, unit.digits, g.low, g.high) for unit, g in pairs]
+    counts = [_symbol_counts(u.counts, g.coding.low, g.coding.high) for u, g in pairs]
     block = np.concatenate(counts).astype(np.uint32)[None]
     return counted_form(stored, form.layout, params, form.block_rows, tables, None, block)
 

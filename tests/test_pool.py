@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from dcformat.coded import Codebook, CodedModel, CodedTensor
+from dcformat.coded import Codebook, CodedModel, CodedTensor, Raw
 from dcformat.encode import Settings, encode_model
+from dcformat.encodings.coder_huffman import Table
 from dcformat.file import File
 from dcformat.ids import DType, Layout
+from dcformat.tables import tables_of
 
 
 def with_gaps(name: str, gaps: list[int]) -> CodedTensor:
@@ -31,4 +33,19 @@ def test_gaps_of_different_ranges_share_no_table() -> None:
     assert [r.head.layout for r in records] == [Layout.GAP] * 2
     assert [r.layout.highest for r in records] == [255, 63]
     assert records[0].tables[0] != records[1].tables[0]
+    assert file.coded_model().tensors == tensors
+
+
+def test_a_table_that_small_tensors_join_is_that_of_all_their_symbols() -> None:
+    rng = np.random.default_rng(0)
+    sizes = [40_000, *rng.integers(400, 500, 60).tolist()]
+    parts = [np.round(rng.normal(0, 9, n)).astype(np.int8) for n in sizes]
+    tensors = tuple(CodedTensor(f"t{i}", DType.INT8, p, Raw()) for i, p in enumerate(parts))
+    file = File(encode_model(CodedModel(tensors), Settings(target="mcu")))
+    (table,) = file.opened.tables
+    assert isinstance(table, Table)
+    whole = np.bincount(np.concatenate(parts).astype(np.int64) + 128, minlength=256)
+    base = min(int(p.min()) for p in parts) + 128
+    shifted = np.concatenate([whole[base:], np.zeros(base, np.int64)])
+    assert table.lengths.tolist() == tables_of(shifted[None])[0].lengths.tolist()
     assert file.coded_model().tensors == tensors

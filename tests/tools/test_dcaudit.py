@@ -85,6 +85,12 @@ def test_rows_say_what_the_graph_and_the_numbers_say(run: Any, made: Path, net: 
     assert rows["fc.bias"]["largest_error"] == 0
 
 
+def test_an_estimate_has_the_rows_of_the_file_that_it_is_of(run: Any, made: Path, net: Path) -> None:
+    estimate, file = asked(run, net), asked(run, made)
+    for part in ("layers", "tensors", "compute"):
+        assert estimate[part] == file[part]
+
+
 def test_layers_are_nodes(run: Any, made: Path) -> None:
     layers = {row["name"]: row["op"] for row in asked(run, made)["layers"]}
     assert layers == {"conv1": "Conv", "fc": "Gemm"}
