@@ -85,8 +85,8 @@ def test_rows_say_what_the_graph_and_the_numbers_say(run: Any, made: Path, net: 
     assert rows["fc.bias"]["largest_error"] == 0
 
 
-def test_an_estimate_has_the_rows_of_the_file_that_it_is_of(run: Any, made: Path, net: Path) -> None:
-    estimate, file = asked(run, net), asked(run, made)
+def test_an_estimate_has_the_rows_of_its_file(run: Any, made: Path, net: Path) -> None:
+    estimate, file = asked(run, net), asked(run, made, "--against", net)
     for part in ("layers", "tensors", "compute"):
         assert estimate[part] == file[part]
 
