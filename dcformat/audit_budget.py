@@ -218,16 +218,20 @@ def _hint(row: TensorRow) -> str:
         return "every bit of it is kept; --preset int8, or [[layer]] method = 'int8' in a recipe"
     if row.values == "CODEBOOK":
         bits = max(1, ((row.levels or 2) - 1).bit_length() - 1)
-        return f"it has {row.levels} levels; a recipe with bits = {bits} for it, or prune"
+        return f"it has {_several(row.levels or 0, 'level')}; a recipe with bits = {bits} for it, or prune"
     distinct = row.facts.distinct if row.facts else 0
     if distinct > 1 << _DEEP:
         more = f"--preset deep, or a recipe with bits = {_DEEP} or prune for it"
-        return f"it has {distinct} different numbers; {more}"
+        return f"it has {_several(distinct, 'different number')}; {more}"
     fewer = (distinct - 1).bit_length() - 1
     what = (
         f"a recipe with bits = {fewer} for it, or prune" if fewer > 1 else "a recipe may prune it"
     )
-    return f"it has {distinct} different numbers; {what}"
+    return f"it has {_several(distinct, 'different number')}; {what}"
+
+
+def _several(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def _growth_advice(limit: Limit, diff: Diff) -> str:
