@@ -218,7 +218,8 @@ def _hint(row: TensorRow) -> str:
         return "every bit of it is kept; --preset int8, or [[layer]] method = 'int8' in a recipe"
     if row.values == "CODEBOOK":
         bits = max(1, ((row.levels or 2) - 1).bit_length() - 1)
-        return f"it has {_several(row.levels or 0, 'level')}; a recipe with bits = {bits} for it, or prune"
+        levels = _several(row.levels or 0, "level")
+        return f"it has {levels}; a recipe with bits = {bits} for it, or prune"
     distinct = row.facts.distinct if row.facts else 0
     if distinct > 1 << _DEEP:
         more = f"--preset deep, or a recipe with bits = {_DEEP} or prune for it"

@@ -172,7 +172,7 @@ def test_a_file_may_be_as_large_as_its_budget_and_no_larger() -> None:
         (32, "it has 32 different numbers; a recipe with bits = 4 for it, or prune"),
         (15, "it has 15 different numbers; a recipe with bits = 3 for it, or prune"),
         (3, "it has 3 different numbers; a recipe may prune it"),
-        (1, "it has 1 different numbers; a recipe may prune it"),
+        (1, "it has 1 different number; a recipe may prune it"),
     ],
 )
 def test_advice_asks_for_fewer_numbers_than_there_are(distinct: int, says: str) -> None:
