@@ -27,7 +27,8 @@ from .encodings.values_codebook import Levels
 from .errors import CorruptError, UnsupportedError
 from .file import File
 from .forms import Form, huffman_form, packed_form, zstd_form
-from .ids import Coder, DType, Layout, Meta, Section, SectionCodec
+from .ids import Coder, DType, GraphFormat, Layout, Meta, Section, SectionCodec
+from .predicted import differ
 from .prints import fingerprint
 from .records import offset_width, write_record
 from .sections import write_graph, write_hashes, write_layers, write_meta, write_names
@@ -106,9 +107,16 @@ def _writers(file: File) -> dict[Section, Callable[[], bytes | memoryview]]:
         Section.HASHES: lambda: write_hashes(file.names) if named else stored(Section.HASHES),
         Section.FIXED: lambda: write_layers(file.layers, index, named),
         Section.META: lambda: write_meta(file.metadata),
-        Section.GRAPH: lambda: write_graph(file.graph),
+        Section.GRAPH: lambda: _graph(file),
         Section.PAYLOAD: lambda: stored(Section.PAYLOAD),
     }
+
+
+def _graph(file: File) -> bytes:
+    graph, vectors = file.graph, file.predicted
+    if graph is None or vectors is None:
+        return write_graph(graph)
+    return bytes([GraphFormat.PREDICTED]) + differ(graph, vectors, file.predict)
 
 
 def _raw(file: File) -> Iterator[memoryview]:

@@ -36,10 +36,11 @@ from .ids import (
     Section,
 )
 from .jobs import in_order
+from .predictable import content_of, sides_of
 from .prints import Fingerprint, content_id_of, fingerprint
 from .records import Head, payload_align, write_record
 from .scratch import Scratch
-from .sections import write_graph, write_hashes, write_layers, write_meta, write_names
+from .sections import write_hashes, write_layers, write_meta, write_names
 from .stored import Stored, store
 
 TARGETS = ("mcu", "host")
@@ -280,7 +281,7 @@ def _write(
             Section.HASHES: write_hashes(names) if settings.hashes and not settings.names else b"",
             Section.FIXED: write_layers(coded.layers, index, settings.names),
             Section.META: write_meta(metadata),
-            Section.GRAPH: write_graph(coded.graph) if settings.graph else b"",
+            Section.GRAPH: _graph(coded, ties) if settings.graph else b"",
         },
         layout.size,
         settings.align_log2,
@@ -292,6 +293,13 @@ def _write(
     stream.seek(0)
     stream.write(head.written(crc))
     return head.sizes
+
+
+def _graph(coded: CodedModel, ties: Mapping[int, int]) -> bytes:
+    if coded.graph is None:
+        return b""
+    sides = [side for side in sides_of(coded.tensors) if side.index not in ties]
+    return content_of(coded.graph, sides)
 
 
 @dataclass(frozen=True)

@@ -11,17 +11,18 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from . import decode, native
-from .coded import Codebook, CodedModel, CodedTensor, Raw, Values, expand_numbers
+from .coded import F32, Affine, Codebook, CodedModel, CodedTensor, Raw, Values, expand_numbers
 from .decode import Opened, Record
 from .errors import Code, DcfError, error_of
 from .files import read_container
 from .ids import MAX_NAME_BYTES, WIDTH, Coder, DType, GraphFormat, Meta, Section
 from .model import Array, Graph, LayerFormat, LazyTensor, Model, Window
+from .predicted import Vector, can_predict, extremes_of, prediction_of, restore
 from .records import Head
 from .sections import parse_hashes, parse_layers, parse_meta, parse_names
 from .stored import logical_values
@@ -48,6 +49,7 @@ class File(Mapping[str, Array]):
         self.opened: Opened = decode.open_file(data)
         if not native.AVAILABLE:
             LOG.info("%s: the C extension is not built; decoding is slower", name or "file")
+        self._seen: dict[int, tuple[Array, Array]] = {}
         self._native: Any = native.open_file(data) if native.AVAILABLE else None
 
     @cached_property
@@ -83,15 +85,54 @@ class File(Mapping[str, Array]):
         """Fixed-point formats of the layers."""
         return parse_layers(self.opened.container.content(Section.FIXED), self.names)
 
-    @cached_property
+    @property
     def graph(self) -> Graph | None:
         """The source's graph, if the file has it."""
+        return self._read_graph[0]
+
+    @property
+    def predicted(self) -> list[Vector] | None:
+        """The vectors of the graph that tensors predict; None where it is stored as it is."""
+        return self._read_graph[1]
+
+    @cached_property
+    def _read_graph(self) -> tuple[Graph | None, list[Vector] | None]:
         content = self.opened.container.content(Section.GRAPH)
         if not len(content):
-            return None
+            return None, None
         if content[0] not in set(GraphFormat):
             raise error_of(Code.UNSUPPORTED, f"graph format {content[0]}", "section GRAPH")
-        return Graph(content[0], bytes(content[1:]))
+        data = bytes(content[1:])
+        if content[0] != GraphFormat.PREDICTED:
+            return Graph(content[0], data), None
+        restored = restore(data, len(self.opened.records), self.predict)
+        return restored.graph, restored.vectors
+
+    def predict(self, index: int, kind: int) -> F32:
+        """Return what a tensor says of a vector of the graph (spec/DCF.md, "PREDICTED")."""
+        try:
+            return prediction_of(self._values(index), kind, partial(self._extremes, index))
+        except DcfError as error:
+            raise error.at("section GRAPH") from None
+
+    def _values(self, index: int) -> Affine:
+        record = self.opened.records[index]
+        if record.unsupported:
+            raise error_of(Code.UNSUPPORTED, record.unsupported)
+        values = None if record.head.tied is not None else decode.read_values(self.opened, record)
+        if not can_predict(record.head.dtype, values, record.head.elements):
+            raise error_of(Code.STRUCTURE, f"tensor {index} has no scale for each index of an axis")
+        return cast(Affine, values)
+
+    def _extremes(self, index: int) -> tuple[Array, Array]:
+        """Return the least and the greatest number at each index of a tensor's axis."""
+        if index not in self._seen:
+            record = self.opened.records[index]
+            self._check(record)
+            numbers, values = self._numbers(record)
+            axis = cast(Affine, values).axis or 0
+            self._seen[index] = extremes_of(numbers.reshape(record.head.stored_shape), axis)
+        return self._seen[index]
 
     def check_rewritable(self) -> None:
         """Raise UnsupportedError where a flag says that a reader like this must not rewrite."""

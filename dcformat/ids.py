@@ -154,11 +154,20 @@ class Meta(IntEnum):
     EVIDENCE = 8
 
 
+class Prediction(IntEnum):
+    """What predicts a vector of a graph."""
+
+    SCALE = 0
+    LEAST = 1
+    MOST = 2
+
+
 class GraphFormat(IntEnum):
     """First byte of the GRAPH section: what the rest is."""
 
     ONNX = 1
     TFLITE = 2
+    PREDICTED = 3
 
 
 class Rounding(IntEnum):

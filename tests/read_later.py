@@ -21,6 +21,18 @@ LAYER = unhex("00 00 00 00 ff ff ff ff 01 08 02 08 03 08 00 08 03 00 00 00 00 00
 HOLE = unhex("04 00 00 00 00 00 00 00 09")
 
 
+#: two rows of two UINT8 numbers, 1 2 and 10 13, with scales 0.5 and 2.0 and zero points 0 and 10
+BY_ROW = unhex(
+    "08 01 02 01 00 02 00 00 20 f8 22 1e 0c 00 00 00",
+    "02 00 00 00 02 00 00 00 02 00 01 00 0d 00 01 00",
+)
+BY_ROW_BODY = unhex("00 00 00 3f 00 00 00 40 00 0a 10 c9")
+#: the same with an infinite scale
+ENDLESS_BODY = unhex("00 00 80 7f 00 00 00 40 00 0a 10 c9")
+#: at byte 6 of the data, behind no holes and two letters: the scales of tensor 0, times 1.0
+VECTOR = unhex("06 00 00 00 00 00 00 00 00 00 00 80 3f")
+
+
 def files() -> Iterator[tuple[str, bytes]]:
     """Yield (name, bytes)."""
     yield from _names()
@@ -28,6 +40,7 @@ def files() -> Iterator[tuple[str, bytes]]:
     yield from _layers()
     yield from _metadata()
     yield from _graph()
+    yield from _predicted()
     yield from _frames()
 
 
@@ -140,6 +153,45 @@ def _graph() -> Iterator[tuple[str, bytes]]:
     yield "GRAPH-STRUCTURE-tflite_type_8", tflite(1, no_type, b"skeleton")
     yield "GRAPH-STRUCTURE-tflite_hole_behind_the_end", tflite(1, HOLE, b"ske")
     yield "GRAPH-TRUNCATED-tflite_holes", tflite(2, HOLE)
+
+
+def _predicted() -> Iterator[tuple[str, bytes]]:
+    def predicted(
+        *vectors: bytes,
+        count: int | None = None,
+        form: bytes = b"\2",
+        body: bytes = BY_ROW_BODY,
+        data: bytes = bytes(4) + b"ab" + bytes(8),
+    ) -> bytes:
+        number = len(vectors) if count is None else count
+        content = b"\3" + form + struct.pack("<I", number) + b"".join(vectors) + data
+        header, parts = taken_apart(file_of([BY_ROW, WIDE, TIED], body + bytes(4) + FLOATS))
+        row = struct.pack("<BBBBIQQQ", Section.GRAPH, 2, 0, 0, 0, 0, 0, 0)
+        parts.append((bytearray(row), bytearray(content)))
+        return joined(header, sorted(parts, key=lambda part: part[0][0]))
+
+    def one(at: int, new: str, **other: bytes) -> bytes:
+        raw = unhex(new)
+        return predicted(VECTOR[:at] + raw + VECTOR[at + len(raw) :], **other)
+
+    yield "GRAPH-OK-predicted_scales", predicted(VECTOR)
+    yield "GRAPH-OK-predicted_nothing", predicted()
+    yield "GRAPH-OK-predicted_least", one(8, "01")
+    yield "GRAPH-OK-predicted_most", one(8, "02")
+    yield "GRAPH-UNSUPPORTED-predicted_format_3", predicted(VECTOR, form=b"\3")
+    yield "GRAPH-UNSUPPORTED-predicted_format_before_its_list", predicted(count=9, form=b"\0")
+    yield "GRAPH-TRUNCATED-predicted_vectors", predicted(VECTOR, count=9)
+    yield "GRAPH-TRUNCATED-predicted_list_before_its_limit", predicted(count=0xFFFFFFFF)
+    yield "GRAPH-STRUCTURE-predicted_twice", predicted(VECTOR, VECTOR)
+    yield "GRAPH-STRUCTURE-predicted_behind_the_end", one(0, "07")
+    yield "GRAPH-STRUCTURE-predicted_by_tensor_3_of_3", one(4, "03")
+    yield "GRAPH-STRUCTURE-predicted_by_a_tied_tensor", one(4, "02")
+    yield "GRAPH-STRUCTURE-predicted_by_a_tensor_without_scales", one(4, "01")
+    yield "GRAPH-STRUCTURE-predicted_in_way_3", one(8, "03")
+    yield "GRAPH-STRUCTURE-predicted_times_0", one(9, "00 00 00 80")
+    yield "GRAPH-STRUCTURE-predicted_times_infinity", one(9, "00 00 80 7f")
+    yield "GRAPH-STRUCTURE-predicted_by_an_infinite_scale", predicted(VECTOR, body=ENDLESS_BODY)
+    yield "GRAPH-CHECKSUM-predicted_by_other_numbers", one(8, "01", body=BY_ROW_BODY[:-1] + b"\xc8")
 
 
 def _frames() -> Iterator[tuple[str, bytes]]:

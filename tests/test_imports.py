@@ -28,6 +28,8 @@ LAYERS = (
         "container",
         "formats",
         "graph",
+        "predictable",
+        "predicted",
         "records",
         "sections",
     ),

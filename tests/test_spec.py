@@ -38,6 +38,7 @@ ENUMS: dict[type[IntEnum | IntFlag], str] = {
     ids.TableKind: "DCF_TABLE_",
     ids.Meta: "DCF_META_",
     ids.GraphFormat: "DCF_GRAPH_",
+    ids.Prediction: "DCF_PREDICTION_",
     ids.Rounding: "DCF_ROUNDING_",
     errors.Code: "DCF_ERR_",
 }

@@ -280,7 +280,14 @@ enum dcf_meta {
 
 enum dcf_graph {
     DCF_GRAPH_ONNX = 1,
-    DCF_GRAPH_TFLITE = 2
+    DCF_GRAPH_TFLITE = 2,
+    DCF_GRAPH_PREDICTED = 3
+};
+
+enum dcf_prediction {
+    DCF_PREDICTION_SCALE = 0,
+    DCF_PREDICTION_LEAST = 1,
+    DCF_PREDICTION_MOST = 2
 };
 
 enum dcf_rounding {

@@ -12,9 +12,12 @@ begin with a section and the error that reading it gives. zstd frames are those 
 from __future__ import annotations
 
 import json
+import struct
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+
+import numpy as np
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
@@ -26,12 +29,12 @@ import read_later  # noqa: E402
 from handmade import file_of_form  # noqa: E402
 
 from dcformat.canonical import frames_compared  # noqa: E402
-from dcformat.coded import CodedModel, CodedTensor, expand_tensor  # noqa: E402
+from dcformat.coded import Affine, CodedModel, CodedTensor, expand_tensor  # noqa: E402
 from dcformat.container import write_container  # noqa: E402
 from dcformat.encode import Settings, encode_model  # noqa: E402
 from dcformat.file import File  # noqa: E402
 from dcformat.forms import Form  # noqa: E402
-from dcformat.ids import Coder, Layout, Meta, SectionCodec, ValuesId  # noqa: E402
+from dcformat.ids import Coder, DType, Layout, Meta, SectionCodec, ValuesId  # noqa: E402
 from dcformat.model import Graph, LayerFormat  # noqa: E402
 from dcformat.stored import ROOM_OF  # noqa: E402
 
@@ -98,6 +101,24 @@ def valid_files() -> Iterator[tuple[str, bytes]]:
     stripped = Settings("mcu", names=False, graph=False, metadata=False)
     yield "valid/stripped", encode_model(everything, stripped)
     yield "valid/hostile_names", encode_model(CodedModel(names))
+    yield "valid/predicted_graph", encode_model(predicted())
+
+
+def predicted() -> CodedModel:
+    """Return a model whose graph says scales again, times a factor too, and ranges."""
+    numbers = ((np.arange(240).reshape(40, 6) * 37) % 251 - 125).astype(np.int8)
+    scale = np.arange(17, 57).astype(np.float32) / np.float32(1009)
+    values = Affine(DType.INT8, scale, np.arange(40, dtype=np.int32), 0)
+    tensor = CodedTensor("w", DType.FLOAT, numbers, values)
+    real = expand_tensor(tensor)
+    vectors = (
+        scale,
+        scale * np.float32(0.3),
+        real.min(axis=1),
+        real.max(axis=1) * np.float32(1.01),
+    )
+    said = b"".join(struct.pack("<I", 40) + v.astype("<f4").tobytes() for v in vectors)
+    return CodedModel((tensor,), Graph(2, bytes(4) + b"range" + said))
 
 
 def expectation(data: bytes) -> str:
