@@ -1,6 +1,7 @@
 """Write .tflite: the numbers of a model put back into the skeleton they were cut from.
 
-Spec: spec/DCF.md, section GRAPH. Sisters: read_tflite.py, tflite_holes.py, onnx_numbers.py. Every
+Spec: spec/DCF.md, section GRAPH. Sisters: read_tflite.py, tflite_holes.py, onnx_numbers.py; a model
+with an ONNX graph is translated by tflite_out.py, and what follows is of TFLite graphs. Every
 buffer has its old size and place, so that nothing else in the file changes: with unchanged numbers
 it is the source again, byte for byte, however its writer laid it out. What became levels is written
 as what these mean, in the tensor's own type; integers that had scales are those integers again. A
@@ -15,7 +16,7 @@ from typing import BinaryIO
 
 from dcformat.errors import ConvertError, CorruptError, DcfError
 from dcformat.files import atomic_output
-from dcformat.formats import Writer
+from dcformat.formats import Made, Writer
 from dcformat.graph import Hole
 from dcformat.ids import DType, GraphFormat
 from dcformat.model import Model, Tensor
@@ -27,14 +28,17 @@ from .tflite_holes import Gap, Opened, open_graph
 from .tflite_lift import Entry, plan_of
 
 
-def write(model: Model, path: Path) -> None:
+def write(model: Model, path: Path, batch: int = 1) -> Made | None:
     """Write `model` as a TFLite file, whole or not at all.
 
-    Raises ConvertError where the model has no TFLite graph, and CorruptError where graph and
+    An ONNX graph is translated, open first dimensions of its inputs as `batch`. Raises ConvertError
+    where the model has no graph or one that cannot be translated, and CorruptError where graph and
     tensors do not fit each other.
     """
     path = Path(path)
     try:
+        if _is_onnx(model):
+            return _write_translated(model, path, batch)
         opened, tensors = _open(model)
         with atomic_output(path) as stream:
             _pour(opened, tensors, stream)
@@ -42,10 +46,33 @@ def write(model: Model, path: Path) -> None:
         if str(path) in error.place:
             raise
         raise error.at(str(path)) from error.__cause__
+    return None
+
+
+def _is_onnx(model: Model) -> bool:
+    return model.graph is not None and model.graph.format == GraphFormat.ONNX
+
+
+def _write_translated(model: Model, path: Path, batch: int) -> Made:
+    from .tflite_out import tflite_of  # noqa: PLC0415 - onnx is slow to import
+
+    written = tflite_of(model, batch)
+    with atomic_output(path) as stream:
+        stream.write(written.data)
+    moved = f"{written.operators}, {written.transposes} of them transposes"
+    rows = [("operators", moved), *(("assumed", note) for note in written.notes)]
+    facts = {"operators": written.operators, "transposes": written.transposes}
+    return Made(
+        (path,), len(written.data), tuple(rows), {**facts, "assumptions": list(written.notes)}
+    )
 
 
 def plain_bytes(model: Model) -> bytes:
     """Return what `write` would write."""
+    if _is_onnx(model):
+        from .tflite_out import tflite_of  # noqa: PLC0415 - onnx is slow to import
+
+        return tflite_of(model).data
     stream = BytesIO()
     _pour(*_open(model), stream)
     return stream.getvalue()
@@ -58,7 +85,9 @@ def _open(model: Model) -> tuple[Opened, list[Tensor]]:
         why = "".join(f" ({note})" for note in model.notes if note.startswith("no graph: "))
         raise ConvertError(f"has no graph{why}; its tensors can be written as .safetensors or .npz")
     if graph.format != GraphFormat.TFLITE:
-        raise ConvertError(f"has a graph of format {graph.format}, which is not TFLite")
+        raise ConvertError(
+            f"has a graph of format {graph.format}, which is neither TFLite nor ONNX"
+        )
     opened = open_graph(graph.data, [tensor.size for tensor in model.tensors])
     entries = {entry.region: entry for entry in plan_of(opened.model).entries}
     pairs = zip(opened.holes, opened.gaps, strict=True)
@@ -93,4 +122,4 @@ def _pour(opened: Opened, tensors: list[Tensor], stream: BinaryIO) -> None:
     stream.write(opened.skeleton[done:])
 
 
-WRITER = Writer("tflite", (".tflite",), write)
+WRITER = Writer("tflite", (".tflite",), write, options=("batch",))

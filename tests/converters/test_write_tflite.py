@@ -45,7 +45,10 @@ def refused(model: Model, path: Path, words: str) -> None:
 
 
 def test_a_model_without_a_tflite_graph_is_refused(model: Model, tmp_path: Path) -> None:
-    for graph, words in ((None, "has no graph"), (Graph(1, b""), "format 1, which is not TFLite")):
+    for graph, words in (
+        (None, "has no graph"),
+        (Graph(9, b""), "format 9, which is neither TFLite"),
+    ):
         with pytest.raises(ConvertError, match=words):
             dcformat.write(replace(model, graph=graph), tmp_path / "y.tflite")
     with pytest.raises(ConvertError, match="format 2, which is not ONNX"):

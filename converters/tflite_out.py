@@ -1,0 +1,180 @@
+"""An ONNX model as a TFLite file: every operator by a table, the whole or one error.
+
+Spec: tensorflow/lite/schema/schema.fbs; https://onnx.ai/onnx/operators. Sisters:
+tflite_out_onnx.py (what is read), tflite_out_layout.py (axes), tflite_out_bytes.py (what is
+written), tflite_out_*.py (operators by kind).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from dcformat.errors import ConvertError
+from dcformat.files import scratch_folder
+from dcformat.model import Model
+
+from . import (
+    tflite_out_axes,
+    tflite_out_elements,
+    tflite_out_quantize,
+    tflite_out_recurrent,
+    tflite_out_reduce,
+    tflite_out_resize,
+    write_onnx,
+)
+from .tflite_out_bytes import file_of
+from .tflite_out_conv import conv, conv_transpose
+from .tflite_out_dense import gemm, matmul
+from .tflite_out_layout import Value, plain, settled, transposes, whole
+from .tflite_out_maker import Maker, Translation, dtype_of
+from .tflite_out_net import Net, OutTensor, Unsupported, check_names, fuse_activations, prune
+from .tflite_out_norms import fold_layers
+from .tflite_out_onnx import (
+    WRONG_NODE,
+    SourceGraph,
+    SourceNode,
+    load_proto,
+    not_valid,
+    source_of,
+)
+from .tflite_out_pool import average_pool, global_pool, max_pool
+
+_DESCRIPTION = "written by dcformat"
+_MOST_SHOWN = 20
+_MAX_AXES = 8
+_TABLE: dict[str, Translation] = {
+    "Conv": conv,
+    "ConvTranspose": conv_transpose,
+    "Gemm": gemm,
+    "MatMul": matmul,
+    "MaxPool": max_pool,
+    "AveragePool": average_pool,
+    "GlobalAveragePool": global_pool,
+    "GlobalMaxPool": global_pool,
+    **tflite_out_elements.TRANSLATIONS,
+    **tflite_out_axes.TRANSLATIONS,
+    **tflite_out_reduce.TRANSLATIONS,
+    **tflite_out_resize.TRANSLATIONS,
+    **tflite_out_recurrent.TRANSLATIONS,
+    **tflite_out_quantize.TRANSLATIONS,
+}
+
+
+@dataclass(frozen=True)
+class Written:
+    """A file, and what there is to say of it: `notes` are what was assumed."""
+
+    data: bytes
+    operators: int
+    transposes: int
+    notes: tuple[str, ...]
+
+
+def tflite_of(model: Model, batch: int = 1) -> Written:
+    """Return a TFLite file of a model with an ONNX graph. Raises ConvertError."""
+    with scratch_folder() as folder:
+        write_onnx.write(model, folder / "model.onnx")
+        data = (folder / "model.onnx").read_bytes()
+    return translated(data, batch)
+
+
+def translated(proto: bytes, batch: int = 1) -> Written:
+    """Return a TFLite file of a serialized ONNX model. Raises ConvertError."""
+    source = source_of(load_proto(proto), batch)
+    fold_layers(source)
+    net = net_of(source)
+    return Written(file_of(net, _DESCRIPTION), len(net.ops), transposes(net), source.notes)
+
+
+def net_of(source: SourceGraph) -> Net:
+    """Return the TFLite graph. Raises ConvertError, naming every node that cannot be in it."""
+    maker = Maker(source)
+    for name in source.inputs:
+        _add_input(maker, name)
+    problems = _translate(maker)
+    if problems:
+        raise ConvertError(_told(problems))
+    for name in source.outputs:
+        _add_output(maker, name)
+    fuse_activations(maker.net)
+    prune(maker.net)
+    check_names(maker.net)
+    return maker.net
+
+
+def _add_input(maker: Maker, name: str) -> None:
+    fact = maker.source.facts[name]
+    try:
+        dtype = dtype_of(fact.kind)
+    except Unsupported as reason:
+        raise ConvertError(f"input {name!r} has {reason}") from None
+    if fact.shape is None or len(fact.shape) > _MAX_AXES:
+        raise ConvertError(f"input {name!r} has more than {_MAX_AXES} axes")
+    index = maker.net.tensor(OutTensor(name, dtype, fact.shape, value=name))
+    maker.net.inputs.append(index)
+    maker.values[name] = whole(maker.net, index)
+
+
+def _translate(maker: Maker) -> list[str]:
+    """Translate every node; return the nodes that cannot be, with reasons."""
+    problems: list[str] = []
+    lost: set[str] = set()  # outputs of those nodes, and of what takes them
+    for node in maker.source.nodes:
+        if lost & set(node.inputs):
+            lost |= set(node.outputs)
+            problems += [_problem(node, "not an operator that TFLite has")] * (
+                node.op not in _TABLE
+            )
+            continue
+        try:
+            _bind(maker, node, _translated(maker, node))
+        except (Unsupported, *WRONG_NODE) as reason:
+            own = str(reason) if isinstance(reason, Unsupported) else not_valid(reason)
+            problems.append(_problem(node, own))
+            lost |= set(node.outputs)
+    return problems
+
+
+def _translated(maker: Maker, node: SourceNode) -> Sequence[Value]:
+    if node.op not in _TABLE:
+        raise Unsupported("not an operator that TFLite has")
+    maker.net.label = node.shown
+    return _TABLE[node.op](maker, node)
+
+
+def _bind(maker: Maker, node: SourceNode, values: Sequence[Value]) -> None:
+    for name, value in zip(node.outputs, values, strict=False):
+        if not name:
+            continue
+        maker.values[name] = value
+        if value.shape is None:
+            maker.net.bind(value.tensor, name)
+    if any(name and name not in maker.values for name in node.outputs):
+        raise Unsupported("more outputs than TFLite gives")
+
+
+def _problem(node: SourceNode, reason: str) -> str:
+    return f"{node.shown!r} ({node.op}): {reason}"
+
+
+def _told(problems: list[str]) -> str:
+    count = len(problems)
+    more = f"; and {count - _MOST_SHOWN} more" if count > _MOST_SHOWN else ""
+    nodes = "1 node" if count == 1 else f"{count} nodes"
+    return f"{nodes} cannot be written as TFLite: {'; '.join(problems[:_MOST_SHOWN])}{more}"
+
+
+def _add_output(maker: Maker, name: str) -> None:
+    """Give the graph an output, with the source's axes and name, in a tensor of its own."""
+    net = maker.net
+    try:
+        index = plain(net, settled(net, maker.raw(name)))
+    except Unsupported as reason:
+        raise ConvertError(f"output {name!r}: {reason}") from None
+    net.label = name
+    if index in (*net.inputs, *net.outputs) or net.tensors[index].data is not None:
+        shape = net.tensors[index].shape
+        index = net.add("Reshape", [index, net.ints(shape)], shape, new_shape=shape)
+    net.rename(index, name)
+    net.outputs.append(index)

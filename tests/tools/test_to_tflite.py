@@ -1,0 +1,68 @@
+"""dcconvert from ONNX to .tflite: directly, of a .dcf, and what is said where it cannot be."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from dcformat.converters.tflite_schema import parse
+
+pytest_plugins = ["command_fixtures"]
+
+
+def converted(run: Any, *arguments: Any) -> dict[str, Any]:
+    result = run("dcconvert", *arguments, "--json")
+    assert result.exit_code == 0
+    (file,) = json.loads(result.stdout)["files"]
+    found: dict[str, Any] = file
+    return found
+
+
+def test_onnx_becomes_tflite(run: Any, digits: Path, tmp_path: Path) -> None:
+    made = tmp_path / "x.tflite"
+    file = converted(run, digits / "digits.onnx", "-o", made)
+    graph = parse(made.read_bytes()).subgraphs[0]
+    assert file["stored_bytes"] == made.stat().st_size
+    assert file["operators"] == len(graph.operators)
+    assert file["transposes"] == sum(one.op == "Transpose" for one in graph.operators)
+    assert file["assumptions"] == ["input 'image': dimension 'N' taken as 1"]
+    shown = run("dcconvert", digits / "digits.onnx", "-o", made).stdout
+    assert f"operators      {file['operators']}, {file['transposes']} of them transposes" in shown
+
+
+def test_a_dcf_of_the_same_numbers_gives_the_same_file(
+    run: Any, digits: Path, tmp_path: Path
+) -> None:
+    source, made = digits / "digits.onnx", tmp_path / "x.dcf"
+    assert run("dcconvert", source, "-o", made, "--preset", "lossless").exit_code == 0
+    for path, output in ((source, "a.tflite"), (made, "b.tflite")):
+        assert run("dcconvert", path, "-o", tmp_path / output).exit_code == 0
+    assert (tmp_path / "a.tflite").read_bytes() == (tmp_path / "b.tflite").read_bytes()
+
+
+@pytest.fixture
+def odd(tmp_path: Path) -> Path:
+    """A model with two nodes that TFLite has not."""
+    nodes = [helper.make_node("NonZero", ["x"], ["y"], "first"),
+             helper.make_node("Hardmax", ["x"], ["z"], "second")]  # fmt: skip
+    ends = [helper.make_tensor_value_info(name, kind, None)
+            for name, kind in (("y", TensorProto.INT64), ("z", TensorProto.FLOAT))]  # fmt: skip
+    starts = [helper.make_tensor_value_info("x", TensorProto.FLOAT, [2, 3])]
+    graph = helper.make_graph(nodes, "odd", starts, ends)
+    onnx.save(helper.make_model(graph, ir_version=8), tmp_path / "odd.onnx")
+    return tmp_path / "odd.onnx"
+
+
+def test_all_that_cannot_be_is_one_line(run: Any, odd: Path, tmp_path: Path) -> None:
+    result = run("dcconvert", odd, "-o", tmp_path / "x.tflite")
+    assert result.exit_code == 1
+    (line,) = [one for one in result.stderr.splitlines() if "cannot" in one]
+    assert line.endswith("2 nodes cannot be written as TFLite: "
+                         "'first' (NonZero): not an operator that TFLite has; "
+                         "'second' (Hardmax): not an operator that TFLite has")  # fmt: skip
+    assert list(tmp_path.glob("*.tflite*")) == []
