@@ -32,13 +32,11 @@ from . import audit_blocks as blocks
 from . import audit_bytes as own
 from .audit_diff import Diff
 from .audit_report import PURPOSES, Report, TensorRow
+from .byte_sizes import size_of
 from .compress.recipe import parse_toml
 from .errors import ConvertError
 
 _VERSION = 1
-_UNITS = {"": 1, "b": 1, "kb": 10**3, "kib": 1 << 10, "mb": 10**6, "mib": 1 << 20}
-_UNITS |= {"gb": 10**9, "gib": 1 << 30}
-_SIZE = re.compile(r"\s*(\d{1,15}(?:\.\d{1,9})?)\s*([A-Za-z]*)\s*", re.ASCII)
 _SHARE = re.compile(r"\s*(\d{1,9}(?:\.\d{1,9})?)\s*%\s*", re.ASCII)
 _DEEP = 5  #: bits of what --preset deep makes of dense layers
 FILE, LAYER, PURPOSE = "file", "layer", "purpose"
@@ -78,13 +76,6 @@ class Answer:
     @property
     def ok(self) -> bool:
         return not self.over
-
-
-def size_of(text: str) -> int | None:
-    """Return the bytes of "200KiB" or "1.5 MB", rounded down; None where it is no size."""
-    found = _SIZE.fullmatch(text)
-    unit = _UNITS.get(found[2].lower()) if found else None
-    return None if found is None or unit is None else int(Fraction(found[1]) * unit)
 
 
 def read_budget(path: str | Path) -> tuple[Limit, ...]:

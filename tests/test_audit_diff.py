@@ -10,9 +10,10 @@ import pytest
 from cases import affine, raw, sparse
 
 from dcformat.audit import audit
-from dcformat.audit_budget import FILE, LAYER, PURPOSE, Limit, check_budget, read_budget, size_of
+from dcformat.audit_budget import FILE, LAYER, PURPOSE, Limit, check_budget, read_budget
 from dcformat.audit_diff import Diff, Part, Side, compare, side_of
 from dcformat.audit_report import Report
+from dcformat.byte_sizes import size_of
 from dcformat.coded import CodedModel, CodedTensor
 from dcformat.encode import encode_model
 from dcformat.errors import ConvertError

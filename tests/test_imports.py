@@ -18,7 +18,7 @@ FOLDERS = {"dcformat": "dcformat", "converters": "dcformat.converters", "tools":
 # A module imports from the lines above its own and from its own line; `*` is one package.
 LAYERS = (
     ("axes", "cmake", "errors", "ids"),
-    ("checks", "fields", "files", "frames", "jobs", "model", "scratch"),
+    ("byte_sizes", "checks", "fields", "files", "frames", "jobs", "model", "scratch"),
     (
         "_core",
         "kmeans",

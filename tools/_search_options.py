@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from dcformat.audit_budget import size_of
+from dcformat.byte_sizes import size_of
 from dcformat.tools._chosen import Data
 from dcformat.tools._plan import Job
 from dcformat.tools._search_goal import Goal

@@ -17,17 +17,18 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 from click.shell_completion import CompletionItem
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-from rich.text import Text
 
 from dcformat.errors import DcfError
 from dcformat.files import undone
 from dcformat.tools._interrupt import ending_signals
+
+if TYPE_CHECKING:  # rich takes longer to start than a small model to convert
+    from rich.console import Console
+    from rich.text import Text
 
 DONE = 0
 FAILED = 1
@@ -138,15 +139,16 @@ def _complain(line: str) -> None:
         print(line, file=sys.stderr, flush=True)
 
 
-class _Console(Console):
-    def on_broken_pipe(self) -> None:
-        """Leave it to the error boundary; rich would end the process without a word."""
-        raise BrokenPipeError
-
-
 def console(stream: TextIO) -> Console:
     """Return a console on `stream` that takes no markup, emoji codes or highlights from text."""
-    return _Console(file=stream, markup=False, emoji=False, highlight=False)
+    from rich.console import Console  # noqa: PLC0415
+
+    class Quiet(Console):
+        def on_broken_pipe(self) -> None:
+            """Leave it to the error boundary; rich would end the process without a word."""
+            raise BrokenPipeError
+
+    return Quiet(file=stream, markup=False, emoji=False, highlight=False)
 
 
 class _Text(click.types.StringParamType):
@@ -243,6 +245,13 @@ def progress(talk: Talk) -> Iterator[Tick]:
     if talk.quiet or not sys.stderr.isatty():
         yield lambda what, done, total: None
         return
+    from rich.progress import (  # noqa: PLC0415
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+    )
+
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
     bar = Progress(*columns, console=console(sys.stderr), transient=True)
     task = bar.add_task("reading", total=None)

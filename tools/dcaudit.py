@@ -19,9 +19,10 @@ import click
 from dcformat import api, formats
 from dcformat import ids as registry
 from dcformat.audit import audit
-from dcformat.audit_budget import FILE, Limit, check_budget, read_budget, size_of
+from dcformat.audit_budget import FILE, Limit, check_budget, read_budget
 from dcformat.audit_diff import compare, side_of
 from dcformat.audit_report import OK, Report
+from dcformat.byte_sizes import size_of
 from dcformat.compress.settings import PRESETS
 from dcformat.converters.onnx_compute import parse_shapes
 from dcformat.errors import ConvertError
