@@ -27,6 +27,7 @@ from evaluation import (  # type: ignore[import-not-found]
 )
 
 from dcformat.tools._fixed_point import Choice, Search
+from dcformat.tools._search_goal import FixedGoal
 
 Way = Callable[[Search, Choice], Choice]
 WAYS: dict[str, Way] = {
@@ -54,7 +55,7 @@ def _rows(name: str, data: Path, folder: Path) -> Iterator[list[Cell]]:
     make = cifar_task if name in RESNETS else mnist_task
     task: Task = make(data, folder, name)
     for bits, ways in SHOWN:
-        with Search(task.model, task.calib, task.test, bits) as search:
+        with Search(task.model, task.calib, task.test, FixedGoal(bits)) as search:
             before, start = search.trials.evaluate({}), search.start()
             for way in ways:
                 found = search.trials.evaluate(search.changed(WAYS[way](search, start)))

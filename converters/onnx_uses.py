@@ -53,6 +53,8 @@ def _own_uses(node: Node, ints: Ints, steps: Steps) -> Iterator[tuple[Site, Use]
 
 
 def _use_of(node: Node, slot: Slot, found: Trace) -> Use:
+    if node.known_op == "Add":
+        return Use(node.label, node.op, slot.role, layer=_layer_of(node, slot))
     if slot.role != "weight" or found.view is None:
         return Use(node.label, node.op, slot.role)
     dims = found.dims
@@ -75,6 +77,13 @@ def _applies(node: Node, slot: Slot, found: Trace) -> bool:
         wide = sum(n > 1 for n in found.dims)
         return wide <= 1 and _is_real(found) and _follows_layer(node.scope, other)
     return node.known_op != "Add"
+
+
+def _layer_of(node: Node, slot: Slot) -> str:
+    """Return the layer whose output an Add takes as it is, "" where it takes something else."""
+    other = resolve(node.scope, text(node.proto.input[1 - slot.index]))
+    layer = isinstance(other, Node) and any(s.role == "weight" for s in slots_of(other))
+    return other.label if layer and isinstance(other, Node) else ""
 
 
 def _is_real(found: Trace) -> bool:

@@ -124,7 +124,8 @@ class Use:
     `role` is "weight" (quantized by the lossy presets), "bias", "norm", "index" (an integer
     that shapes or addresses something) or "other". `out_axis` is the axis of the output
     channels. `order` is the axis order in which kernels walk the tensor, output channel first
-    (OHWI for convolutions, [out, in] for dense layers); None where it is the logical one.
+    (OHWI for convolutions, [out, in] for dense layers); None where it is the logical one. `layer`
+    is the node whose output a bias is added to, where that is another one.
     """
 
     node: str
@@ -132,6 +133,7 @@ class Use:
     role: str
     out_axis: int | None = None
     order: tuple[int, ...] | None = None
+    layer: str = ""
 
 
 @dataclass(frozen=True)

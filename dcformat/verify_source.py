@@ -17,6 +17,7 @@ from .coded import Affine, CodedTensor, expand, expand_tensor, same_bits
 from .compress import (
     Recipe,
     Settings,
+    biases_of,
     compress,
     prepared,
     recipe_from_json,
@@ -27,7 +28,7 @@ from .errors import DcfError
 from .file import File
 from .files import scratch_folder
 from .ids import WIDTH, DType, Meta, Section
-from .model import Array, Model, Tensor
+from .model import Array, LayerFormat, Model, Tensor
 from .scaled import real, with_scales
 from .verify_run import check_outputs
 
@@ -155,7 +156,7 @@ def _check_numbers(file: File, model: Model, pairs: list[_Pair]) -> list[Check]:
         recipe = recipe_from_json(stated.decode())
     except (DcfError, UnicodeDecodeError) as error:
         return [_check_tensors(pairs, None), failed("recipe", f"cannot be read: {error}")]
-    return [_check_tensors(pairs, recipe), _check_recipe(recipe, model, pairs)]
+    return [_check_tensors(pairs, recipe), _check_recipe(file, recipe, model, pairs)]
 
 
 def _check_tensors(pairs: list[_Pair], recipe: Recipe | None) -> Check:
@@ -203,12 +204,13 @@ def _ones(coded: CodedTensor, values: Affine) -> CodedTensor:
     return replace(coded, symbols=ones, values=zero, dtype=DType.FLOAT)
 
 
-def _check_recipe(recipe: Recipe, model: Model, pairs: list[_Pair]) -> Check:
-    """Follow the file's recipe again: it gives the same symbols and the same values.
+def _check_recipe(file: File, recipe: Recipe, model: Model, pairs: list[_Pair]) -> Check:
+    """Follow the file's recipe again: it gives the same symbols, values and formats of layers.
 
     What was made with calibration data, which are not here, is left out.
     """
     apart = {p.source.name for p in pairs if recipe.settings_for(p.source.name).calibrated}
+    apart |= {*biases_of(model, recipe).values()}
     try:
         again = with_scales(compress(model, without_feedback(recipe)), model.scales)
     except DcfError as error:
@@ -221,8 +223,16 @@ def _check_recipe(recipe: Recipe, model: Model, pairs: list[_Pair]) -> Check:
             faults.append(f"{pair.source.name}: not what the recipe gives for the source")
         elif wanted.exact and not pair.exact:
             faults.append(f"{pair.source.name}: changed, where the recipe keeps every bit")
+    if _formats(file, file.layers) != _formats(file, again.layers):
+        faults.append("fixed-point formats of layers: not what the recipe says")
     left = f", but for {len(apart)} tensors made with calibration data" if apart else ""
     return verdict("recipe", faults, f"followed again, the same{left}: {recipe_json(recipe)}")
+
+
+def _formats(file: File, layers: tuple[LayerFormat, ...]) -> list[LayerFormat]:
+    """Return formats of layers, without names where the file has none."""
+    named = file.opened.container.has(Section.NAMES)
+    return [n if named else replace(n, name="", weight=None, bias=None) for n in layers]
 
 
 def _check_graph(file: File, model: Model) -> Check:

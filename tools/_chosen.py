@@ -7,20 +7,21 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from dcformat.coded import CodedModel
-from dcformat.compress import Gram, Recipe, compress, recipe_toml, uses_of
+from dcformat.compress import Gram, Recipe, calibrated, compress, prepared, recipe_toml, uses_of
 from dcformat.encode import Settings
 from dcformat.errors import ConvertError
-from dcformat.files import atomic_output
+from dcformat.files import atomic_output, scratch_folder
+from dcformat.formats import writer_for
 from dcformat.ids import GraphFormat
 from dcformat.model import Model
 from dcformat.prints import content_id
 from dcformat.scaled import with_scales
 from dcformat.tools._search import Search, with_evidence
-from dcformat.tools._search_goal import Goal, Measured, State
+from dcformat.tools._search_goal import FixedGoal, Goal, Measured, State
 from dcformat.tools._search_plot import Curves, draw, need_plotting
 from dcformat.tools._terminal import Tick
 from dcformat.tools._trials import Trials
@@ -59,13 +60,17 @@ class Choice:
     settings: Settings
     data: Data = field(default_factory=Data)
     goal: Goal | None = None
+    fixed: FixedGoal | None = None
 
     def make(self, tick: Tick) -> Chosen:
         """Raises ConvertError where the goal cannot be met, or the data do not serve."""
         if self.goal is not None:
             return self._search(self.goal, tick)
-        coded = self._follow(self.recipe, self._grams(tick), tick)
-        return Chosen(_with_its_evidence(coded, self.recipe), self.recipe)
+        if self.fixed is not None:
+            return self._fixed_point(self.fixed, tick)
+        recipe = self._dated(self.recipe)
+        coded = self._follow(recipe, self._grams(recipe, tick), tick)
+        return Chosen(_with_its_evidence(coded, recipe), recipe)
 
     def _search(self, goal: Goal, tick: Tick) -> Chosen:
         if self.data.plot is not None:
@@ -78,32 +83,65 @@ class Choice:
             draws = self.data.plot is not None
             given = self.model, self.recipe, self.settings, goal, trials, calibration, tick
             found = Search(*given, draws=draws).run(state)
-        self._save(found.recipe)
         if self.data.plot is not None and found.curves is not None:
             draw(found.curves, self.data.plot)
         coded = self._follow(found.recipe, found.grams, tick)
+        self._save(found.recipe)
         chosen = _with_its_evidence(coded, found.recipe)
         return Chosen(chosen, found.recipe, found.measured, found.curves)
+
+    def _fixed_point(self, goal: FixedGoal, tick: Tick) -> Chosen:
+        from dcformat.tools import _fixed_point  # noqa: PLC0415 - it imports onnx
+
+        goal.check(self.recipe)
+        with scratch_folder() as folder:
+            plain = self._file(replace(self.recipe, equalize=False), folder / "plain.onnx")
+            draft = self._dated(_fixed_point.draft(plain, self.recipe, goal))
+            grams = self._grams(draft, tick)
+            tick("running the model on the data", 0, 0)
+            path, data = self._file(draft, folder / "equal.onnx"), self.data
+            given = path, data.calib, data.evaluation, goal, draft, grams, tick
+            with _fixed_point.Search(*given) as search:
+                choice = search.found()
+                recipe, measured = search.recipe_of(choice), search.measured(choice)
+        coded = self._follow(recipe, grams, tick)
+        said, of = measured.as_json(), content_id(coded.tensors).hex()
+        self._save(recipe := replace(recipe, evidence=said, evidence_of=of))
+        return Chosen(_with_its_evidence(coded, recipe), recipe, measured)
+
+    def _file(self, recipe: Recipe, made: Path) -> Path:
+        """Return an ONNX file of the model as `recipe` prepares it; `made` if it is a new one."""
+        if not recipe.equalize and self.source.suffix == ".onnx":
+            return self.source
+        self._check_graph()
+        writer_for(made).write(prepared(self.model, recipe), made)
+        return made
 
     def _follow(self, recipe: Recipe, grams: Mapping[str, Gram], tick: Tick) -> CodedModel:
         jobs = self.settings.jobs
         coded = compress(self.model, recipe, progress=tick, jobs=jobs, grams=grams)
         return with_scales(coded, self.model.scales)
 
-    def _grams(self, tick: Tick) -> dict[str, Gram]:
-        """Return what the recipe needs to round with feedback, from the data it was made with."""
-        names = [t.name for t in self.model.tensors if self.recipe.settings_for(t.name).feedback]
+    def _dated(self, recipe: Recipe) -> Recipe:
+        """Return `recipe` with the digest of the calibration data, where it needs such."""
+        if recipe.calibration or not calibrated(self.model, recipe):
+            return recipe
+        return replace(recipe, calibration=self._calibration())
+
+    def _grams(self, recipe: Recipe, tick: Tick) -> dict[str, Gram]:
+        """Return what the recipe needs to round with feedback or to correct biases."""
+        names = calibrated(self.model, recipe)
         if not names:
             return {}
-        self._check_calibration()
+        self._check_calibration(recipe)
         tick("running the model on the calibration data", 0, 0)
-        with self._trials("top1") as trials:
+        with self._trials("top1", recipe) as trials:
             found = {name: trials.gram(name) for name in names}
         return {name: gram for name, gram in found.items() if gram is not None}
 
-    def _check_calibration(self) -> None:
-        wanted = self.recipe.calibration
-        if wanted in ("", self._calibration()):
+    def _check_calibration(self, recipe: Recipe) -> None:
+        wanted = recipe.calibration
+        if wanted == self._calibration():
             return
         if wanted == SYNTHETIC:
             problem = "was made without calibration data: leave --calib out"
@@ -113,14 +151,20 @@ class Choice:
             problem = "was made with other calibration data (SHA-256 differs)"
         raise ConvertError(problem, place=self.recipe.origin or "recipe")
 
-    def _trials(self, metric: str) -> Trials:
+    def _trials(self, metric: str, recipe: Recipe | None = None) -> Trials:
+        """Return trials of the model, as `recipe` prepares it."""
+        self._check_graph()
+        weights = [n for n, use in uses_of(self.model).items() if use.role == "weight"]
+        model: Path | Model = self.source if self.source.suffix == ".onnx" else self.model
+        if recipe is not None and recipe.equalize:
+            model = prepared(self.model, recipe)
+        return Trials(model, weights, self.data.calib, self.data.evaluation, metric)
+
+    def _check_graph(self) -> None:
         graph = self.model.graph
         if graph is None or graph.format != GraphFormat.ONNX:
             problem = "has no ONNX graph to run, which calibration and searches need"
             raise ConvertError(problem, place=str(self.source))
-        weights = [n for n, use in uses_of(self.model).items() if use.role == "weight"]
-        model = self.source if self.source.suffix == ".onnx" else self.model
-        return Trials(model, weights, self.data.calib, self.data.evaluation, metric)
 
     def _calibration(self) -> str:
         if self.data.calib is None:

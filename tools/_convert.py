@@ -27,7 +27,7 @@ from dcformat.ids import BITS, Section
 from dcformat.model import Model
 from dcformat.tools._chosen import Choice, Data
 from dcformat.tools._plan import DCF, STANDARD, Job, opened, output_folder
-from dcformat.tools._search_goal import Goal, Measured
+from dcformat.tools._search_goal import FixedGoal, Goal, Measured
 from dcformat.tools._search_plot import Curves
 from dcformat.tools._terminal import Tick
 
@@ -38,11 +38,12 @@ class Wishes:
 
     `target` is None where the recipe (or, for a .dcf, the one noted in it) decides. `writing` are
     options of the output's writer, `reading` of the input's reader; `goal` is what to search for,
-    with `data`.
+    with `data`, or `fixed`.
     """
 
     recipe: Recipe
     goal: Goal | None = None
+    fixed: FixedGoal | None = None
     data: Data = field(default_factory=Data)
     target: str | None = None
     prefer: str = "size"
@@ -124,7 +125,7 @@ def _expect_large_blocks() -> None:
 
 def _compress(job: Job, path: Path, model: Model, wishes: Wishes, tick: Tick) -> Outcome:
     settings = wishes.settings(wishes.recipe.target)
-    choice = Choice(path, model, wishes.recipe, settings, wishes.data, wishes.goal)
+    choice = Choice(path, model, wishes.recipe, settings, wishes.data, wishes.goal, wishes.fixed)
     chosen = choice.make(tick)
     coded = chosen.coded
     outcome = _store(job, coded, wishes, wishes.recipe.target, tick)

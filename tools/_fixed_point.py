@@ -1,38 +1,45 @@
 """Fixed point for a whole network: fraction lengths of weights, biases, inputs and outputs.
 
 Sister files: dcformat/compress/fixed_point.py (the numbers), converters/onnx_fixed.py (the layers),
-tools/_trials.py (what a choice does to the outputs).
+tools/_trials.py (what a choice does to the outputs), tools/_chosen.py (which makes files of it).
 
 Each place gets the longest fraction length at which nothing overflows on the calibration data.
 Then layer by layer longer ones are tried, which clip the largest numbers and round the others
-finer, and the one is kept that leaves the outputs nearest to the float model's.
+finer, and the one is kept that leaves the outputs nearest to the float model's. With what meets
+each weight (`grams`) weights are rounded with error feedback.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+import glob
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-import dcformat
-from dcformat.coded import CodedModel, CodedTensor
-from dcformat.compress.fixed_point import fixed_tensor, from_fixed, longest_fraction, to_fixed
+from dcformat.compress import Gram, Recipe, Rule
+from dcformat.compress.bias import corrected_bias
+from dcformat.compress.fixed import MOST
+from dcformat.compress.fixed_point import fixed_tensor, longest_fraction
 from dcformat.compress.quantized import Quantized
+from dcformat.compress.reals import F64, as_type
+from dcformat.compress.recipe import MAX_RULES
 from dcformat.converters.onnx_fixed import FixedLayer, Graph, Knobs, graph_of, trial_model
 from dcformat.errors import ConvertError
-from dcformat.ids import Meta, Rounding
-from dcformat.model import LayerFormat, Model
+from dcformat.ids import DType, Rounding
+from dcformat.model import LayerFormat
 
+from ._search_goal import FixedGoal, Judge, Measured
+from ._terminal import Tick
 from ._trials import Divergence, Trials
 
 REFINED_ON = 256  #: samples
+NEAR = 1e-6  #: noise of outputs at which nothing is refined
 _SWEEPS = 2
 SUMS = 32  #: bits of a sum, which the last layers give as it is
-_LONGER = (1, 2)
 Arrays = dict[str, npt.NDArray[Any]]
 
 
@@ -45,13 +52,16 @@ class Choice:
     weights: Mapping[str, int]
     biases: Mapping[str, int]
 
-    def longer(self, kind: str, key: str, more: int) -> Choice:
-        """Return the choice with `more` bits of fraction for one of its "places" or "weights"."""
+    def longer(self, kind: str, key: str) -> Choice | None:
+        """Return the choice with one bit of fraction more for one of its "places" or "weights".
+
+        None where a file can hold no more.
+        """
         table = {**getattr(self, kind)}
-        table[key] += more
-        if kind == "places":
-            return replace(self, places=table)
-        return replace(self, weights=table)
+        table[key] += 1
+        if table[key] > MOST:
+            return None
+        return replace(self, places=table) if kind == "places" else replace(self, weights=table)
 
     def formats(self, graph: Graph) -> tuple[LayerFormat, ...]:
         """Return the layers' formats, as a file has them."""
@@ -78,11 +88,15 @@ class Choice:
 
 @dataclass(frozen=True, eq=False)
 class FixedPoint:
-    """A network in fixed point: formats of its layers, and integers of weights and biases."""
+    """A network in fixed point: formats of its layers, and integers of weights and biases.
+
+    `recipe` makes the same of the model.
+    """
 
     graph: Graph
     layers: tuple[LayerFormat, ...]
     tensors: Mapping[str, Quantized]
+    recipe: Recipe
 
     @property
     def numbers(self) -> dict[str, npt.NDArray[Any]]:
@@ -90,21 +104,40 @@ class FixedPoint:
         return {name: np.asarray(found.symbols) for name, found in self.tensors.items()}
 
 
+@dataclass
 class Search:
-    """A model and its data, in trials of fraction lengths."""
+    """A model and its data, in trials of fraction lengths. Raises ConvertError.
 
-    def __init__(self, model: Path, calib: Path, evaluation: Path | None, bits: int) -> None:
-        self.graph, self.bits = graph_of(model), bits
+    `base` is the recipe that goes before, `grams` what meets weights that are rounded with
+    feedback or whose biases are corrected.
+    """
+
+    model: Path
+    calib: Path | None
+    evaluation: Path | None
+    goal: FixedGoal
+    base: Recipe = field(default_factory=Recipe)
+    grams: Mapping[str, Gram] = field(default_factory=dict)
+    tick: Tick = lambda what, done, total: None
+
+    def __post_init__(self) -> None:
+        self.graph, self.bits = graph_of(self.model), self.goal.bits
         made, self._knobs = trial_model(self.graph)
         turned = [n for knobs in self._knobs.values() for n in knobs.still()]
         names = [*self.graph.weights, *turned]
-        self.trials = Trials(made, names, calib, evaluation, batch=64)
+        data = self.calib, self.evaluation, self.goal.metric
+        self.trials = Trials(made, names, *data, batch=64)
+        self._rounded: dict[tuple[str, int], Quantized] = {}
 
     def __enter__(self) -> Search:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.trials.close()
+
+    def found(self) -> Choice:
+        """Return what the goal asks for."""
+        return self.refined(self.start()) if self.goal.refine else self.start()
 
     def start(self) -> Choice:
         """Return the longest fraction lengths without overflow."""
@@ -122,13 +155,16 @@ class Search:
     def refined(self, choice: Choice, most: int = REFINED_ON) -> Choice:
         """Try longer fraction lengths, layer by layer; keep what leaves the outputs nearest."""
         best = self.divergence(choice, most).noise
-        for kind, key in self._steps(choice) * _SWEEPS:
-            start = choice
-            for longer in _LONGER:
-                tried = start.longer(kind, key, longer)
+        if best <= NEAR:
+            return choice
+        steps = self._steps(choice) * _SWEEPS
+        for done, (kind, key) in enumerate(steps):
+            self.tick(f"refining {key}", done, len(steps))
+            while (tried := choice.longer(kind, key)) is not None:
                 noise = self.divergence(tried, most).noise
-                if noise < best:
-                    best, choice = noise, tried
+                if not noise < best:
+                    break
+                best, choice = noise, tried
         return choice
 
     def _steps(self, choice: Choice) -> list[tuple[str, str]]:
@@ -151,27 +187,76 @@ class Search:
 
     def changed(self, choice: Choice) -> Arrays:
         """Return what a trial is to change."""
+        return {**self._tensors_changed(choice), **self._places_changed(choice)}
+
+    def _tensors_changed(self, choice: Choice) -> Arrays:
+        return {
+            name: tensor.reals().astype(np.float32) for name, tensor in self.tensors(choice).items()
+        }
+
+    def _places_changed(self, choice: Choice) -> Arrays:
         changed: Arrays = {}
-        for layer in choice.formats(self.graph):
-            for name, fraction in ((layer.weight, layer.weight_fraction),
-                                   (layer.bias, layer.bias_fraction)):  # fmt: skip
-                if name:
-                    exact = to_fixed(self.graph.weights[name], fraction, choice.bits)
-                    changed[name] = from_fixed(exact, fraction).astype(np.float32)
         for place, knobs in self._knobs.items():
             changed.update(Knobs.turned(knobs, choice.places[place], choice.bits))
         return changed
 
+    def tensors(self, choice: Choice) -> dict[str, Quantized]:
+        """Return weights and biases with the numbers of a choice."""
+        found: dict[str, Quantized] = {}
+        for layer, own in zip(self.graph.layers, choice.formats(self.graph), strict=True):
+            weight = found[layer.weight] = self._weight(layer.weight, own.weight_fraction)
+            if layer.bias:
+                bias = self._bias(layer, weight)
+                found[layer.bias] = fixed_tensor(bias, own.bias_fraction, self.bits)
+        return found
+
+    def _weight(self, name: str, fraction: int) -> Quantized:
+        key = name, fraction
+        if key not in self._rounded:
+            own = self.graph.weights[name].astype(np.float64)
+            gram = self.grams.get(name) if self.goal.feeds_back else None
+            self._rounded[key] = fixed_tensor(own, fraction, self.bits, gram)
+        return self._rounded[key]
+
+    def _bias(self, layer: FixedLayer, weight: Quantized) -> F64:
+        """Return a layer's bias before it is rounded."""
+        bias = self.graph.weights[layer.bias].astype(np.float64)
+        gram = self.grams.get(layer.weight)
+        if not self.base.bias_correction or gram is None:
+            return bias
+        before = self.graph.weights[layer.weight].astype(np.float64)
+        moved = corrected_bias(bias, before, weight.reals(), gram)
+        return as_type(moved, DType.FLOAT).astype(np.float64)
+
+    def recipe_of(self, choice: Choice) -> Recipe:
+        """Return the recipe that does to the model what `choice` does."""
+        fed = {*self.grams} if self.goal.feeds_back else set()
+        return recipe_of(self.graph, choice, self.base, fed)
+
     def done(self, choice: Choice) -> FixedPoint:
         """Return the network with the numbers of a choice."""
-        layers, tensors = choice.formats(self.graph), {}
-        for layer in layers:
-            for name, fraction in ((layer.weight, layer.weight_fraction),
-                                   (layer.bias, layer.bias_fraction)):  # fmt: skip
-                if name:
-                    weights = self.graph.weights[name].astype(np.float64)
-                    tensors[name] = fixed_tensor(weights, fraction, choice.bits)
-        return FixedPoint(self.graph, layers, tensors)
+        formats = choice.formats(self.graph)
+        return FixedPoint(self.graph, formats, self.tensors(choice), self.recipe_of(choice))
+
+    def measured(self, choice: Choice) -> Measured:
+        """Return what the numbers of a choice do, and what each layer's do alone."""
+        judge, changed = Judge(self.trials), self.changed(choice)
+        alone = {layer.name: self._alone(layer, choice) for layer in self.graph.layers}
+        said = {
+            "bits": choice.bits,
+            "refined": self.goal.refine,
+            "noise": {name: float(f"{noise:.3g}") for name, noise in alone.items()},
+        }
+        found = judge.diverge(changed), judge.compare(changed)
+        synthetic = self.trials.synthetic
+        return Measured(0, *found, {}, synthetic, self.goal.metric, {"fixed_point": said})
+
+    def _alone(self, layer: FixedLayer, choice: Choice) -> float:
+        """Return the outputs' noise by the rounding of one layer's weight, bias and input."""
+        changed = self._tensors_changed(choice)
+        own = {name: changed[name] for name in (layer.weight, layer.bias) if name}
+        knobs = self._knobs[layer.source].turned(choice.places[layer.source], choice.bits)
+        return self.trials.divergence({**own, **knobs}, REFINED_ON).noise
 
 
 def _same(choice: Choice, fraction: int) -> Choice:
@@ -179,29 +264,53 @@ def _same(choice: Choice, fraction: int) -> Choice:
     return Choice(choice.bits, *(dict.fromkeys(table, fraction) for table in tables))
 
 
+def recipe_of(graph: Graph, choice: Choice, base: Recipe, fed: Collection[str]) -> Recipe:
+    """Return the recipe that makes of a model what `choice` says, and leaves the rest exact.
+
+    `fed` are the weights that are rounded with feedback.
+    """
+    rules = [rule for layer in choice.formats(graph) for rule in _rules(layer, fed)]
+    if len(rules) > MAX_RULES:
+        raise ConvertError(f"{len(graph.layers)} layers are more than a recipe can state")
+    return Recipe(
+        preset="int8",
+        method="exact",
+        target=base.target,
+        equalize=base.equalize,
+        bias_correction=base.bias_correction,
+        calibration=base.calibration,
+        rules=tuple(rules),
+    )
+
+
+def _rules(layer: LayerFormat, fed: Collection[str]) -> list[Rule]:
+    """Return the rules of a layer's weight and of its bias."""
+    weight: dict[str, Any] = _numbers(layer.weight_bits, layer.weight_fraction)
+    weight["input"] = [layer.input_fraction, layer.input_bits]
+    weight["output"] = [layer.output_fraction, layer.output_bits]
+    if layer.weight in fed:
+        weight["feedback"] = True
+    if layer.bias is None:
+        return [Rule(glob.escape(layer.weight or ""), weight)]
+    weight["bias"] = layer.bias
+    bias = _numbers(layer.bias_bits, layer.bias_fraction)
+    return [Rule(glob.escape(layer.weight or ""), weight), Rule(glob.escape(layer.bias), bias)]
+
+
+def _numbers(bits: int, fraction: int) -> dict[str, Any]:
+    return {"method": "fixed", "bits": bits, "fraction": fraction}
+
+
+def draft(model: Path, base: Recipe, goal: FixedGoal) -> Recipe:
+    """Return a recipe that changes what a choice would change, whatever its fraction lengths."""
+    graph = graph_of(model)
+    biases = dict.fromkeys((layer.bias for layer in graph.layers), 0)
+    weights = dict.fromkeys((layer.weight for layer in graph.layers), 0)
+    choice = Choice(goal.bits, dict.fromkeys(graph.places, 0), weights, biases)
+    return recipe_of(graph, choice, base, weights if goal.feeds_back else ())
+
+
 def fixed_point(model: Path, calib: Path, bits: int = 8, *, refine: bool = True) -> FixedPoint:
     """Return a network with `bits` bits for all numbers, calibrated. Raises ConvertError."""
-    with Search(model, calib, None, bits) as search:
-        choice = search.start()
-        return search.done(search.refined(choice) if refine else choice)
-
-
-def coded(model: Model, fixed: FixedPoint) -> CodedModel:
-    """Return the model to be saved: tensors of layers in fixed point, the layers' formats.
-
-    No recipe gives these numbers: they depend on data, so none is noted.
-    """
-    whole = dcformat.compress(model, "lossless")
-    tensors = tuple(_coded(tensor, fixed.tensors.get(tensor.name)) for tensor in whole.tensors)
-    if missing := set(fixed.tensors) - {tensor.name for tensor in tensors}:
-        raise ConvertError(f"{sorted(missing)[0]!r} is no tensor of the model")
-    noted = dict(whole.metadata)
-    noted.pop(Meta.RECIPE, None)
-    return replace(whole, tensors=tensors, layers=fixed.layers, metadata=noted)
-
-
-def _coded(tensor: CodedTensor, fixed: Quantized | None) -> CodedTensor:
-    if fixed is None:
-        return tensor
-    values, symbols = fixed.values, fixed.symbols
-    return CodedTensor(tensor.name, tensor.dtype, symbols, values, tensor.order, exact=False)
+    with Search(model, calib, None, FixedGoal(bits, refine)) as search:
+        return search.done(search.found())

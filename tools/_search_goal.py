@@ -16,7 +16,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from dcformat.compress import Recipe
 from dcformat.compress.allocate import Part
+from dcformat.compress.recipe import stated_settings
 from dcformat.errors import ConvertError
 from dcformat.files import atomic_output
 from dcformat.tools._terminal import human_size
@@ -96,6 +98,36 @@ class Goal:
         return " and ".join(found)
 
 
+@dataclass(frozen=True)
+class FixedGoal:
+    """Fixed point of `bits` bits throughout; `refine`: longer fractions and error feedback, too."""
+
+    bits: int
+    refine: bool = True
+    metric: str = "top1"
+
+    @property
+    def described(self) -> str:
+        return f"fixed point of {self.bits} bits, with a fraction length for each layer"
+
+    @property
+    def feeds_back(self) -> bool:
+        """Tell whether rounding is to look at data; 16 bits leave it nothing to make good."""
+        return self.refine and self.bits < 16
+
+    def check(self, recipe: Recipe) -> None:
+        """Refuse a recipe that says more than what goes before fixed point."""
+        stated, rules = stated_settings(recipe)
+        more = [key for key in stated if key not in BEFORE] + ["layer"] * bool(rules)
+        if more:
+            problem = f"states {more[0]}: fixed point leaves a recipe {', '.join(BEFORE)}"
+            raise ConvertError(problem, place=recipe.origin or "recipe")
+
+
+#: What a recipe can still say where all numbers become fixed point.
+BEFORE = ("preset", "target", "equalize", "bias_correction", "calibration")
+
+
 class Judge:
     """What changed weights do, in trials; the float model is evaluated once."""
 
@@ -121,7 +153,7 @@ def decibels(divergence: Divergence) -> float:
 @dataclass(frozen=True)
 class Measured:
     """What was measured of the outcome. `layers`: the outputs' noise by a step of 1 in a weight,
-    for each of its elements.
+    for each of its elements. `more` goes into the facts as it is.
     """
 
     size: int
@@ -130,6 +162,7 @@ class Measured:
     layers: Mapping[str, float]
     synthetic: bool
     metric: str
+    more: Mapping[str, Any] = field(default_factory=dict)
 
     def as_json(self) -> str:
         """Return what goes into the file's metadata (spec/registry.md, EVIDENCE)."""
@@ -149,6 +182,7 @@ class Measured:
             "calibration_samples": self.divergence.samples,
             "noise": _short(self.divergence.noise),
             "sensitivity": {name: _short(noise, 3) for name, noise in self.layers.items()},
+            **self.more,
         }
 
 

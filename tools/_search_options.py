@@ -16,13 +16,17 @@ import click
 from dcformat.byte_sizes import size_of
 from dcformat.tools._chosen import Data
 from dcformat.tools._plan import Job
-from dcformat.tools._search_goal import Goal
+from dcformat.tools._search_goal import FixedGoal, Goal
 from dcformat.tools._terminal import safe_name
 
 SEARCH_OPTIONS = (
     *("fit", "fit_for", "max_drop", "quality", "calib", "evaluation", "metric"),
-    *("save_recipe", "search_state", "plot"),
+    *("save_recipe", "search_state", "plot", "fixed_point", "refine"),
 )
+#: Those that fixed point has, too, and those of presets that it has not.
+_OF_FIXED_POINT = ("calib", "evaluation", "metric", "save_recipe", "fixed_point", "refine")
+_OF_PRESETS = ("preset", "bits", "prune", "quantizer")
+_PURPOSES = "--fit, --max-drop, --quality and --fixed-point"
 _GOALS = ("fit", "max_drop", "quality")
 
 
@@ -39,6 +43,13 @@ def goal_of(options: Mapping[str, Any]) -> Goal | None:
     )
 
 
+def fixed_goal_of(options: Mapping[str, Any]) -> FixedGoal | None:
+    if options["fixed_point"] is None:
+        return None
+    refine = options["refine"] is not False
+    return FixedGoal(int(options["fixed_point"]), refine, options["metric"] or "top1")
+
+
 def data_of(options: Mapping[str, Any]) -> Data:
     names = ("calib", "evaluation", "search_state", "save_recipe", "plot")
     return Data(*(None if options[name] is None else Path(options[name]) for name in names))
@@ -52,13 +63,25 @@ def check_search(ctx: click.Context, jobs: Sequence[Job]) -> None:
         return
     if len(jobs) > 1:
         raise click.UsageError(f"--{_shown(given[0])} is for one model")
-    if goal_of(options) is None:
+    if options["fixed_point"] is not None:
+        _check_fixed_point(options, given)
+    elif options["refine"] is not None:
+        raise click.UsageError("--refine is for --fixed-point")
+    elif goal_of(options) is None:
         for name in given:
             if name != "calib":
-                raise click.UsageError(f"--{_shown(name)} is for --fit, --max-drop and --quality")
+                raise click.UsageError(f"--{_shown(name)} is for {_PURPOSES}")
     if options["fit_for"] is not None and options["fit"] is None:
         raise click.UsageError("--fit-for is for --fit")
     _check_outputs(options, jobs[0])
+
+
+def _check_fixed_point(options: Mapping[str, Any], given: Sequence[str]) -> None:
+    """Refuse what else would say what becomes of weights."""
+    other = [name for name in _OF_PRESETS if options[name] is not None]
+    other += [name for name in given if name not in _OF_FIXED_POINT]
+    if other:
+        raise click.UsageError(f"--{_shown(other[0])} and --fixed-point do not go together")
 
 
 def _check_outputs(options: Mapping[str, Any], job: Job) -> None:

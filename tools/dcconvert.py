@@ -60,7 +60,13 @@ from dcformat.tools import _terminal as terminal
 from dcformat.tools._convert import Outcome, Wishes, convert, is_special
 from dcformat.tools._depfile import write_depfile
 from dcformat.tools._plan import DCF, STANDARD, Job, check_formats, plan, takes_external
-from dcformat.tools._search_options import SEARCH_OPTIONS, check_search, data_of, goal_of
+from dcformat.tools._search_options import (
+    SEARCH_OPTIONS,
+    check_search,
+    data_of,
+    fixed_goal_of,
+    goal_of,
+)
 from dcformat.tools._summary import KEEP, as_json, describe_recipe, is_lossy, show
 from dcformat.tools._terminal import Talk
 
@@ -103,6 +109,14 @@ def _show_cmake_dir(ctx: click.Context, _: click.Parameter, wanted: bool) -> Non
     "--row-access", is_flag=True, help="Make every row decodable alone; says at what cost."
 )
 @click.option("--recipe", metavar="FILE.toml", help="Settings for all layers and for single ones.")
+@click.option(
+    "--fixed-point",
+    type=click.Choice(["16", "8", "4"]),
+    help="Integers of so many bits.",
+)
+@click.option(
+    "--refine/--no-refine", default=None, help="--fixed-point: also try what clips (default)."
+)
 @click.option("--fit", metavar="SIZE", help="Search for the best that fits: 200KiB.")
 @click.option("--fit-for", type=click.Choice(["dcf", "c"]), help="--fit: the .dcf, or C's flash.")
 @click.option("--max-drop", metavar="LOSS", help="Search for the smallest: 0.5% of --metric lost.")
@@ -233,6 +247,8 @@ def _first_line(jobs: list[Job], wishes: Wishes) -> tuple[bool | None, str]:
     if any(job.source_format != DCF and job.chooses for job in jobs):
         if wishes.goal is not None:
             return True, f"a search: lossy, {wishes.goal.described}; {KEEP}"
+        if wishes.fixed is not None:
+            return True, f"{wishes.fixed.described}: lossy; {KEEP}"
         return is_lossy(wishes.recipe), describe_recipe(wishes.recipe)
     return None, "no weight is changed"
 
@@ -253,6 +269,7 @@ def _wishes(recipe: Recipe, options: dict[str, Any]) -> Wishes:
     return Wishes(
         recipe,
         goal=goal_of(options),
+        fixed=fixed_goal_of(options),
         data=data_of(options),
         target=options["target"],
         prefer=options["prefer"],

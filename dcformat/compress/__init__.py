@@ -16,12 +16,14 @@ from dcformat.jobs import in_order
 from dcformat.model import Model, Tensor, Use
 from dcformat.scratch import Scratch
 
+from .bias import biases_of, calibrated, with_corrections
 from .codebook import quantize_codebook, type_levels
 from .estimate import estimate
 from .exact import Cost, code_exactly
 from .feedback import Gram
-from .grid import quantize_grid
+from .grid import gram_for, quantize_grid
 from .int8 import quantize_int8
+from .layers import layers_of
 from .methods import quantize
 from .names import assumptions, use_of, uses_of
 from .prepare import prepared
@@ -52,6 +54,8 @@ __all__ = [
     "Rule",
     "Settings",
     "assumptions",
+    "biases_of",
+    "calibrated",
     "compress",
     "prepared",
     "preset_recipe",
@@ -92,8 +96,8 @@ def compress(
     with a tensor's name when it is done, how many are and how many there are, and "" at the end.
     Tensors that are read where they lie stay there, or in a temporary file once quantized. Without
     a graph names and shapes say which are weights (names.py). `grams` say what meets the tensors
-    that the recipe rounds with feedback; `hessians`, of the tensors' shapes, are the diagonals by
-    which it prunes.
+    that the recipe rounds with feedback or corrects the biases of; `hessians`, of the tensors'
+    shapes, are the diagonals by which it prunes.
     Raises ConvertError if a pattern of the recipe matches no tensor, or a gram or Hessian is
     missing.
     """
@@ -119,7 +123,9 @@ def compress(
     metadata = dict(model.metadata) | {Meta.RECIPE: recipe_json(recipe).encode()}
     if model.source.sha256:
         metadata[Meta.SOURCE_SHA256] = model.source.sha256
-    return CodedModel(tuple(tensors), model.graph, (), metadata, model.source, model.files)
+    made = with_corrections(model, tensors, recipe, grams)
+    layers = layers_of(made, recipe, uses)
+    return CodedModel(made, model.graph, layers, metadata, model.source, model.files)
 
 
 def compress_tensor(
@@ -148,7 +154,8 @@ def compress_tensor(
         return quantize_grid(tensor, settings, order, seen.gram)
     kept = pruned(tensor, use, settings, seen.hessian, seen.cut)
     if method not in ("int8", "codebook"):
-        return _kept(tensor, quantize(kept, axis, settings), scratch, order)
+        gram = gram_for(tensor, settings, seen.gram)
+        return _kept(tensor, quantize(kept, axis, settings, gram), scratch, order)
     values = quantize_int8(lambda window: kept[window], tensor.shape, axis, away.keep)
     scaled = away.coded(values, order)
     if method == "int8":

@@ -15,16 +15,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from .reals import F64
 
-I8 = npt.NDArray[np.int8]
+Numbers = npt.NDArray[np.signedinteger[Any]]
+Limits = tuple[int, int]
 I64 = npt.NDArray[np.int64]
 
 LARGEST = 127
+BYTE: Limits = (-LARGEST, LARGEST)
 #: Of the mean second moment, added to each: columns that hardly ever meet an input stay themselves.
 DAMPING = 0.01
 
@@ -75,28 +78,30 @@ def factor(moments: F64, damping: float = DAMPING) -> Factor:
     return Factor(columns, upper)
 
 
-def round_to_grid(weights: F64, step: float, gram: Gram | None = None) -> I8:
-    """Return the whole numbers q, -127 to 127, with which q * step stand for `weights`.
+def round_to_grid(
+    weights: F64, step: float, gram: Gram | None = None, limits: Limits = BYTE
+) -> Numbers:
+    """Return the whole numbers q within `limits` with which q * step stand for `weights`.
 
     Each weight goes to the nearest, or with a `gram` to the nearest of itself and what earlier
-    columns handed on. The result has the shape of `weights`.
+    columns handed on. The result has the shape of `weights`, and is int8 or int16.
     """
     if gram is None:
-        return _nearest(weights, step)
+        return _nearest(weights, step, limits)
     stored = weights.transpose(gram.order)
     groups = stored.reshape(gram.groups, -1, gram.means.shape[1])
     rounded = np.stack(
-        [_round_group(*pair, step) for pair in zip(groups, gram.factors, strict=True)]
+        [_round_group(*pair, step, limits) for pair in zip(groups, gram.factors, strict=True)]
     )
-    numbers: I8 = rounded.reshape(stored.shape).transpose(np.argsort(gram.order))
+    numbers: Numbers = rounded.reshape(stored.shape).transpose(np.argsort(gram.order))
     return numbers
 
 
-def _round_group(weights: F64, factors: tuple[Factor, ...], step: float) -> I8:
+def _round_group(weights: F64, factors: tuple[Factor, ...], step: float, limits: Limits) -> Numbers:
     """Return the numbers of one group's (rows, columns)."""
-    out = np.empty(weights.shape, np.int8)
+    out = np.empty(weights.shape, _type_of(limits))
     for columns, upper in _spans(factors):
-        out[:, columns] = _round_block(weights[:, columns], upper, step)
+        out[:, columns] = _round_block(weights[:, columns], upper, step, limits)
     return out
 
 
@@ -107,18 +112,22 @@ def _spans(factors: tuple[Factor, ...]) -> Iterator[tuple[I64, F64]]:
         start += one.columns.size
 
 
-def _round_block(weights: F64, upper: F64, step: float) -> I8:
+def _round_block(weights: F64, upper: F64, step: float, limits: Limits) -> Numbers:
     """Return the numbers of columns that are in their order of rounding."""
     wanted = weights.T.copy("C")  # a column is a row: what is handed on lies together
-    out = np.empty(wanted.shape, np.int8)
+    out = np.empty(wanted.shape, _type_of(limits))
     for k, column in enumerate(weights.T):
-        out[k] = _nearest(wanted[k], step)
+        out[k] = _nearest(wanted[k], step, limits)
         lost = column - out[k] * step
         wanted[k + 1 :] += np.multiply.outer(upper[k, k + 1 :], lost)
-    numbers: I8 = out.T
+    numbers: Numbers = out.T
     return numbers
 
 
-def _nearest(weights: F64, step: float) -> I8:
-    numbers: I8 = np.clip(np.rint(weights / step), -LARGEST, LARGEST).astype(np.int8)
+def _nearest(weights: F64, step: float, limits: Limits) -> Numbers:
+    numbers: Numbers = np.clip(np.rint(weights / step), *limits).astype(_type_of(limits))
     return numbers
+
+
+def _type_of(limits: Limits) -> type[np.signedinteger[Any]]:
+    return np.int8 if limits[1] <= LARGEST else np.int16

@@ -19,6 +19,7 @@ from dcformat.errors import ConvertError
 from dcformat.ids import DType, Rounding
 from dcformat.model import LayerFormat
 
+from .feedback import Gram, round_to_grid
 from .fixed import LEAST, MOST
 from .quantized import Quantized
 from .reals import F64
@@ -64,10 +65,17 @@ def from_fixed(numbers: npt.NDArray[Any], fraction: int) -> F64:
     return np.asarray(np.ldexp(numbers.astype(np.float64), -fraction))
 
 
-def fixed_tensor(values: F64, fraction: int, bits: int) -> Quantized:
-    """Return a tensor's numbers at a given fraction length, as a file has them."""
+def fixed_tensor(values: F64, fraction: int, bits: int, gram: Gram | None = None) -> Quantized:
+    """Return a tensor's numbers at a given fraction length, as a file has them.
+
+    With a `gram` they are rounded with error feedback.
+    """
     number, kind = (DType.INT16, "<i2") if bits > 8 else (DType.INT8, "i1")
-    numbers = to_fixed(values, fraction, bits).astype(kind)
+    if gram is None:
+        numbers = to_fixed(values, fraction, bits).astype(kind)
+    else:
+        step = float(np.ldexp(1.0, -fraction))
+        numbers = round_to_grid(values, step, gram, bounds(bits)).astype(kind)
     return Quantized(numbers, Fixed(number, np.asarray(fraction, np.int32)))
 
 

@@ -29,19 +29,21 @@ def quantize_grid(
     """
     scale = np.asarray(settings.step, np.float32)
     weights = reals_of(tensor.data, tensor.dtype)
-    if settings.feedback:
-        _check_gram(tensor, gram)
-    numbers = round_to_grid(weights, float(scale), gram if settings.feedback else None)
+    numbers = round_to_grid(weights, float(scale), gram_for(tensor, settings, gram))
     values = Affine(DType.INT8, scale, np.zeros((), np.int32))
     return CodedTensor(
         tensor.name, tensor.dtype, np.ascontiguousarray(numbers), values, order, exact=False
     )
 
 
-def _check_gram(tensor: Tensor, gram: Gram | None) -> None:
+def gram_for(tensor: Tensor, settings: Settings, gram: Gram | None) -> Gram | None:
+    """Return what rounding `tensor` needs: nothing without feedback. Raises ConvertError."""
+    if not settings.feedback:
+        return None
     if gram is None:
         problem = "the recipe rounds it with error feedback, which needs calibration data"
         raise ConvertError(problem, place=tensor.name)
     rank, columns = len(gram.order), gram.means.size
     if rank != len(tensor.shape) or tensor.size % max(columns, 1):
         raise ConvertError("the calibration is of a tensor of another shape", place=tensor.name)
+    return gram

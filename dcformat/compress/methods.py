@@ -10,7 +10,9 @@ from collections.abc import Callable
 
 from .affine import quantize_affine
 from .binary import quantize_binary
+from .feedback import Gram
 from .fixed import quantize_fixed
+from .fixed_point import fixed_tensor
 from .pow2 import quantize_pow2
 from .quantized import Quantized
 from .reals import F64
@@ -20,8 +22,15 @@ from .ternary import quantize_ternary, quantize_ternary_fitted
 Method = Callable[[F64, "int | None", Settings], Quantized]
 
 
-def quantize(weights: F64, axis: int | None, settings: Settings) -> Quantized:
-    """Return what the method of `settings` makes of weights with output channels along `axis`."""
+def quantize(
+    weights: F64, axis: int | None, settings: Settings, gram: Gram | None = None
+) -> Quantized:
+    """Return what the method of `settings` makes of weights with output channels along `axis`.
+
+    With a `gram` fixed point at a given fraction length is rounded with error feedback.
+    """
+    if settings.fraction is not None:
+        return fixed_tensor(weights, settings.fraction, settings.bits or 8, gram)
     along = axis if settings.scales == "channel" else None
     return METHODS[settings.method](weights, along, settings)
 

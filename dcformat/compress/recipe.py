@@ -47,9 +47,11 @@ class Recipe(Settings):
     `method` and `target` follow from `preset` where they are not given: "lossless" is for
     hosts, the others for microcontrollers. Of the rules that match a tensor, the last that
     states a setting wins. `equalize`: first make the ranges of channels between layers equal, as
-    equalize.py does. `origin` is the file that errors name; it is not part of the value, nor
-    is `evidence`, what was measured (JSON) of the numbers whose content id is `evidence_of`.
-    `calibration` is the SHA-256 of the data that feedback is made from, or "synthetic".
+    equalize.py does; `bias_correction`: at last correct biases, as bias.py does.
+    `origin` is the file that errors name; it is not part of the value, nor is `evidence`, what was
+    measured (JSON) of the numbers whose content id is `evidence_of`.
+    `calibration` is the SHA-256 of the data that feedback and biases are made from, or
+    "synthetic".
     Raises ConvertError if a setting is unknown, out of range or contradicts another.
     """
 
@@ -57,6 +59,7 @@ class Recipe(Settings):
     preset: str = "int8"
     target: str = ""
     equalize: bool = False
+    bias_correction: bool = False
     calibration: str = ""
     rules: tuple[Rule, ...] = ()
     origin: str = field(default="", compare=False)
@@ -128,7 +131,7 @@ def without_feedback(recipe: Recipe) -> Recipe:
         Rule(r.match, {key: plain.get(key, value) for key, value in r.settings.items()})
         for r in recipe.rules
     ]
-    return replace(recipe, rules=tuple(rules), prune_by="magnitude")
+    return replace(recipe, rules=tuple(rules), prune_by="magnitude", bias_correction=False)
 
 
 def read_recipe(path: str | Path) -> Recipe:
@@ -196,8 +199,8 @@ def _rule(layer: Any, place: str) -> Rule:
         raise ConvertError('method = "exact" leaves nothing to prune or bits', place=place)
     if (settings.get("method") == "grid") != ("step" in settings):
         raise ConvertError('method = "grid" and step = a number go together', place=place)
-    if settings.get("feedback") and "step" not in settings:
-        raise ConvertError('feedback is for method = "grid"', place=place)
+    if settings.get("feedback") and not {"step", "fraction"} & set(settings):
+        raise ConvertError("feedback is for a step or a fraction", place=place)
     return Rule(layer["match"], settings)
 
 
@@ -232,8 +235,9 @@ def _check_together(recipe: Recipe) -> None:
     place = recipe.origin
     if recipe.preset == "lossless":
         lossy = [r.match for r in recipe.rules if _is_lossy(r.settings)]
-        if recipe.equalize:
-            raise ConvertError("equalize changes weights, preset lossless none", place=place)
+        for key in ("equalize", "bias_correction"):
+            if getattr(recipe, key):
+                raise ConvertError(f"{key} changes numbers, preset lossless none", place=place)
         if recipe.method != "exact" or lossy:
             where = f" (layer {lossy[0]!r})" if lossy else ""
             problem = f"preset lossless changes no number, but the recipe asks for it{where}"
@@ -274,5 +278,6 @@ def _place(origin: str, part: str) -> str:
 
 _DEFAULTS = tuple(CHECKS)
 MAX_RULES = 1000  #: layers of a recipe: work is rules times tensors
-_OF_ALL = ("preset", "target", "calibration", "prune_scope", "equalize")  #: not of single layers
+#: Not of single layers.
+_OF_ALL = ("preset", "target", "calibration", "prune_scope", "equalize", "bias_correction")
 _PER_LAYER = tuple(key for key in CHECKS_OF_LAYERS if key not in _OF_ALL)

@@ -70,19 +70,20 @@ def report(model: Model, coded: CodedModel, jobs: int = 1) -> tuple[Line, ...]:
 
 def _line(tensor: Tensor, use: Use | None, coded: CodedTensor, settings: Settings) -> Line:
     reason = decide(tensor, use, settings).reason if coded.exact else ""
+    error = 0.0 if coded.exact else largest_error(tensor, coded)
     return Line(
         tensor.name,
         use.op if use is not None else "",
         use.role if use is not None else "other",
         tensor.size,
-        _done(coded),
+        _done(coded, error),
         reason,
-        0.0 if coded.exact else largest_error(tensor, coded),
+        error,
     )
 
 
-def _done(coded: CodedTensor) -> str:
-    """Say in a few words what a coded tensor is."""
+def _done(coded: CodedTensor, error: float) -> str:
+    """Say in a few words what a coded tensor is; powers of two have no error."""
     values = coded.values
     if isinstance(values, Affine):
         each = "per tensor" if values.axis is None else "per channel"
@@ -92,7 +93,8 @@ def _done(coded: CodedTensor) -> str:
     if isinstance(values, Pow2):
         return "powers of two"
     if not isinstance(values, Codebook):
-        return "exact" if coded.exact else "equalized"
+        moved = "corrected" if error else "equalized"
+        return "exact" if coded.exact else moved
     if coded.exact:
         return f"exact: {values.levels.size} distinct values"
     return f"codebook of {values.levels.size}, {values.level.name.lower()} levels"

@@ -34,8 +34,18 @@ class Decision:
 
 def decide(tensor: Tensor, use: Use | None, settings: Settings) -> Decision:
     """Return what happens to a tensor of this role under these settings."""
-    reason = _kind(tensor, use) or _wish(tensor, settings) or _content(tensor, settings)
+    if settings.fraction is not None:
+        reason = _unfit(tensor)
+    else:
+        reason = _kind(tensor, use) or _wish(tensor, settings) or _content(tensor, settings)
     return Decision("exact", reason) if reason else Decision(settings.method)
+
+
+def _unfit(tensor: Tensor) -> str:
+    """Say why a tensor cannot have the fraction length that the recipe states."""
+    if tensor.dtype not in REALS:
+        return tensor.dtype.name
+    return "" if _look(tensor)[0] else "holds NaN or infinity"
 
 
 def default_bits(use: Use | None) -> int:

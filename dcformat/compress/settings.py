@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,7 +66,10 @@ class Settings:
     already. `min_elements`: smaller tensors stay exact.
     Of single layers only: `step`, of method "grid", whole multiples of which the weights become,
     with `feedback` as feedback.py does it, for which calibration data are needed; `layout`: this
-    is a weight, whose axes lie as a key of axes.LAYOUTS says; empty: as the graph or names say.
+    is a weight, whose axes lie as a key of axes.LAYOUTS says; empty: as the graph or names say;
+    `fraction`, of method fixed: the fraction length, for the whole tensor and whatever its role;
+    with it, of a layer's weight, fraction length and bits of the layer's `input` and `output`, and
+    the name of its `bias`.
     """
 
     method: str = "int8"
@@ -86,6 +89,10 @@ class Settings:
     layout: str = ""
     step: float | None = None
     feedback: bool = False
+    fraction: int | None = None
+    input: Sequence[int] = ()
+    output: Sequence[int] = ()
+    bias: str = ""
 
     @property
     def prunes(self) -> bool:
@@ -103,6 +110,8 @@ def asks_to_prune(stated: Mapping[str, Any]) -> bool:
     return any(stated.get(key) for key in ("prune", "prune_below", "prune_pattern"))
 
 
+#: What a recipe says of a layer in fixed point, beside its bits.
+LAYER_KEYS = ("fraction", "input", "output", "bias")
 #: What a method has for itself, before anything is said of it.
 OF_A_METHOD: dict[str, Any] = {
     "bits": None,
@@ -110,6 +119,10 @@ OF_A_METHOD: dict[str, Any] = {
     "zero_point": False,
     "step": None,
     "feedback": False,
+    "fraction": None,
+    "input": (),
+    "output": (),
+    "bias": "",
 }
 
 
@@ -128,6 +141,18 @@ def check_settings(settings: Settings, place: str) -> None:
         raise ConvertError("prune for method = 'grid': its step is all there is", place=place)
     if settings.zero_point and method != "affine":
         raise ConvertError(f"zero_point for method = {method!r}: affine has one", place=place)
+    if settings.fraction is not None and method != "fixed":
+        raise ConvertError(f"fraction for method = {method!r}: fixed has one", place=place)
+    _check_layer(settings, place)
+
+
+def _check_layer(settings: Settings, place: str) -> None:
+    """Refuse what is said of a layer in fixed point where that is not all there is to say."""
+    said = [key for key in ("input", "output", "bias") if getattr(settings, key)]
+    if said and settings.fraction is None:
+        raise ConvertError(f"{said[0]} is for a weight with a fraction", place=place)
+    if said and not (settings.input and settings.output):
+        raise ConvertError("input and output of a layer go together", place=place)
 
 
 def check_stated(stated: Mapping[str, Any], place: str) -> None:
@@ -135,7 +160,7 @@ def check_stated(stated: Mapping[str, Any], place: str) -> None:
     for key, value in stated.items():
         check(value, key, place)
     if stated.get("method", "exact") != "exact":
-        taken = ("method", "bits", "quantizer", "zero_point")
+        taken = ("method", "bits", "quantizer", "zero_point", *LAYER_KEYS)
         check_settings(Settings(**{key: stated[key] for key in taken if key in stated}), place)
 
 
@@ -197,10 +222,18 @@ def _is_size(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf
 
 
+def _is_format(value: Any) -> bool:
+    """Tell whether `value` is a fraction length and bits."""
+    pair = isinstance(value, list | tuple) and len(value) == 2
+    return pair and _whole(value[0], *_FRACTIONS) and _whole(value[1], 2, 32)
+
+
 def _share(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1
 
 
+_FRACTIONS = (-128, 127)
+_FORMAT = ("[fraction length, bits]", _is_format)
 _YES = ("true or false", lambda value: isinstance(value, bool))
 CHECKS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "preset": _one_of(PRESETS),
@@ -222,6 +255,7 @@ CHECKS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "levels": _one_of(LEVELS),
     "requantize": _YES,
     "equalize": _YES,
+    "bias_correction": _YES,
     "calibration": ('a SHA-256 or "synthetic"', _is_calibration),
     "min_elements": ("a whole number from 0 on", lambda v: _whole(v, 0, 1 << 40)),
 }
@@ -229,4 +263,8 @@ CHECKS_OF_LAYERS = CHECKS | {
     "layout": _one_of(LAYOUTS),
     "step": ("a number above 0", _is_step),
     "feedback": _YES,
+    "fraction": ("a whole number from -128 to 127", lambda v: _whole(v, *_FRACTIONS)),
+    "input": _FORMAT,
+    "output": _FORMAT,
+    "bias": ("the name of a tensor", lambda v: isinstance(v, str) and bool(v)),
 }

@@ -17,6 +17,7 @@ from dcformat.compress import compress, preset_recipe, recipe_from_json, recipe_
 from dcformat.compress.affine import quantize_affine
 from dcformat.compress.bias import corrected_bias, relu_means
 from dcformat.compress.equalize import equal_exponents, equalized, scaled
+from dcformat.compress.feedback import Gram
 from dcformat.errors import ConvertError
 from dcformat.model import Feed, Model, Use
 
@@ -125,30 +126,37 @@ def test_layers_of_which_one_stays_exact_stay_as_they_are() -> None:
 
 
 def test_lossless_equalizes_nothing() -> None:
-    with pytest.raises(ConvertError, match="equalize changes weights"):
+    with pytest.raises(ConvertError, match="equalize changes numbers"):
         preset_recipe("lossless", equalize=True)
 
 
-@pytest.mark.parametrize("axes", [(0, 1), (1, 0), (2, 3)])
-def test_a_corrected_bias_takes_the_mean_error_back(axes: tuple[int, int]) -> None:
+def met(order: tuple[int, ...], means: F64) -> Gram:
+    """What meets a weight's columns: in the mean these numbers, (groups, columns)."""
+    return Gram(order, len(means), (), means)
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2, 3), (1, 0, 2, 3), (2, 3, 0, 1)])
+def test_a_corrected_bias_takes_the_mean_error_back(order: tuple[int, ...]) -> None:
     rng = np.random.default_rng(1)
-    data = np.moveaxis(weights(6, 5, 3, 3).astype(np.float64), (0, 1), axes)
+    stored = weights(6, 5, 3, 3).astype(np.float64)
+    data = stored.transpose(np.argsort(order))
     coarse = quantize_affine(data, 3, None, False).reals()
-    means = rng.random(5)
-    bias = corrected_bias(np.zeros(6), data, coarse, means, *axes)
-    rows = [np.moveaxis(w, axes, (0, 1)) for w in (data, coarse)]
-    wanted, got = (np.einsum("oihw,i->o", w, means) for w in rows)
+    means = rng.random((1, 45))
+    bias = corrected_bias(np.zeros(6), data, coarse, met(order, means))
+    wanted, got = (w.transpose(order).reshape(6, 45) @ means[0] for w in (data, coarse))
     assert np.allclose(got + bias, wanted)
     assert not np.allclose(got, wanted)
 
 
 def test_depthwise_channels_meet_their_own_mean() -> None:
     data, coarse = np.full((3, 1, 2, 2), 1.0), np.full((3, 1, 2, 2), 1.5)
-    means = np.array([1.0, 2.0, 3.0])
-    assert corrected_bias(np.zeros(3), data, coarse, means, 0, 0).tolist() == [-2.0, -4.0, -6.0]
-    for bad in ((np.zeros(2), means), (np.zeros(3), means[:2])):
-        with pytest.raises(ValueError, match="weights"):
-            corrected_bias(bad[0], data, coarse, bad[1], 0, 0)
+    gram = met((0, 1, 2, 3), np.repeat([[1.0], [2.0], [3.0]], 4, axis=1))
+    assert corrected_bias(np.zeros(3), data, coarse, gram).tolist() == [-2.0, -4.0, -6.0]
+    assert corrected_bias(np.zeros((1, 3)), data, coarse, gram).tolist() == [[-2.0, -4.0, -6.0]]
+    with pytest.raises(ValueError, match="3 outputs"):
+        corrected_bias(np.zeros(2), data, coarse, gram)
+    with pytest.raises(ValueError, match="quantized"):
+        corrected_bias(np.zeros(3), data, coarse[:2], gram)
 
 
 def test_means_behind_a_relu_are_those_of_a_clipped_normal() -> None:

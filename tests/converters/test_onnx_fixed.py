@@ -13,6 +13,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import dcformat
+from dcformat.compress import Recipe, compress
 from dcformat.compress.fixed_point import to_fixed
 from dcformat.converters.onnx_fixed import Graph, graph_of, trial_model
 from dcformat.converters.onnx_qdq import to_qdq
@@ -20,7 +21,8 @@ from dcformat.converters.onnx_simulate import simulate
 from dcformat.converters.onnx_trial import watched
 from dcformat.errors import ConvertError
 from dcformat.model import LayerFormat
-from dcformat.tools._fixed_point import FixedPoint, Search, coded, fixed_point
+from dcformat.tools._fixed_point import FixedPoint, Search, fixed_point
+from dcformat.tools._search_goal import FixedGoal
 
 ort = pytest.importorskip("onnxruntime")
 
@@ -123,7 +125,7 @@ def test_a_trial_model_changes_nothing_as_it_stands(tmp_path: Path) -> None:
 
 def test_trials_say_what_the_model_of_integers_does(tmp_path: Path) -> None:
     path, x = network(tmp_path), normal(40, 2, 8, 8)
-    with Search(path, calib(tmp_path, 40, 2, 8, 8), None, 8) as search:
+    with Search(path, calib(tmp_path, 40, 2, 8, 8), None, FixedGoal(8)) as search:
         choice = search.start()
         found = search.divergence(choice)
         fixed = search.done(choice)
@@ -176,7 +178,7 @@ def test_sums_of_1032_products_are_exact_in_binary32(
     path = saved(tmp_path, [helper.make_node("MatMul", ["x", "w"], ["y"], "mm")],
                  ["N", columns], w=weight)  # fmt: skip
     layer = LayerFormat("mm", "w", None, 0, 8, 0, 8, 0, 0, 0, 32, 1)
-    fixed = FixedPoint(graph_of(path), (layer,), {})
+    fixed = FixedPoint(graph_of(path), (layer,), {}, Recipe())
     numbers = {"w": weight.astype(np.int8)}
     model = to_qdq(fixed.graph, fixed.layers, numbers)
     wanted = x.astype(np.int64) @ weight.astype(np.int64)
@@ -207,7 +209,7 @@ def test_norms_between_layers_are_as_the_graph_says(tmp_path: Path) -> None:
 def test_a_file_keeps_formats_and_numbers(tmp_path: Path) -> None:
     path = network(tmp_path)
     fixed = fixed_point(path, calib(tmp_path, 40, 2, 8, 8), 8)
-    dcformat.save(coded(dcformat.read(path), fixed), tmp_path / "m.dcf", target="mcu")
+    dcformat.save(compress(dcformat.read(path), fixed.recipe), tmp_path / "m.dcf", target="mcu")
     file = dcformat.load(tmp_path / "m.dcf")
     assert file.layers == fixed.layers
     for name, numbers in fixed.numbers.items():
@@ -228,7 +230,7 @@ def test_what_has_no_formats_or_no_layers(tmp_path: Path) -> None:
     with pytest.raises(ConvertError, match=r"q.onnx: layer 'conv1' has no fixed-point format"):
         dcformat.write(plain, tmp_path / "q.onnx", "qdq")
     fixed = fixed_point(path, calib(tmp_path, 40, 2, 8, 8), 8, refine=False)
-    whole = coded(dcformat.read(path), fixed)
+    whole = compress(dcformat.read(path), fixed.recipe)
     mixed = replace(plain, layers=whole.layers)
     with pytest.raises(ConvertError, match="'w1' is not in the fixed-point format of its layer"):
         dcformat.write(mixed, tmp_path / "q.onnx", "qdq")
@@ -245,7 +247,7 @@ def test_refining_never_makes_it_worse_and_is_the_same_each_time(tmp_path: Path)
     path = network(tmp_path)
     found = []
     for _ in range(2):
-        with Search(path, calib(tmp_path, 40, 2, 8, 8), None, 6) as search:
+        with Search(path, calib(tmp_path, 40, 2, 8, 8), None, FixedGoal(6)) as search:
             start = search.start()
             better = search.refined(start)
             noises = [search.divergence(c).noise for c in (search.static(start), start, better)]

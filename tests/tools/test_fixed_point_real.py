@@ -12,6 +12,7 @@ from dcformat.converters.onnx_qdq import to_qdq
 from dcformat.converters.onnx_simulate import simulate
 from dcformat.converters.onnx_trial import watched
 from dcformat.tools._fixed_point import Search, fixed_point
+from dcformat.tools._search_goal import FixedGoal
 
 ort = pytest.importorskip("onnxruntime")
 
@@ -24,7 +25,7 @@ def test_digits_are_seen_as_before(
     name: str, bits: int, points: float, data_dir: Path, tmp_path: Path
 ) -> None:
     task = mnist_task(data_dir, tmp_path, name)
-    with Search(task.model, task.calib, task.test, bits) as search:
+    with Search(task.model, task.calib, task.test, FixedGoal(bits)) as search:
         before = search.trials.evaluate({})
         choice = search.refined(search.start())
         after = search.trials.evaluate(search.changed(choice))
@@ -50,7 +51,7 @@ def test_a_residual_network_is_the_same_in_integers(data_dir: Path, tmp_path: Pa
 @pytest.mark.parametrize(("bits", "most"), [(8, 8), (16, 1)])
 def test_pictures_are_seen_as_before(bits: int, most: int, data_dir: Path, tmp_path: Path) -> None:
     task = cifar_task(data_dir, tmp_path)
-    with Search(task.model, task.calib, task.test, bits) as search:
+    with Search(task.model, task.calib, task.test, FixedGoal(bits)) as search:
         choice = search.start() if bits == 16 else search.refined(search.start())
         found = search.trials.evaluate(search.changed(choice))
     assert found.samples == 761

@@ -167,7 +167,7 @@ def test_what_was_measured_is_not_measured_again(task, tmp_path, monkeypatch):
         (("--fit", "lots"), "--fit lots: not a size"),
         (("--max-drop", "much"), "--max-drop much: not a loss"),
         (("--quality", "nan"), "--quality is a number of dB above 0"),
-        (("--metric", "top1"), "--metric is for --fit, --max-drop and --quality"),
+        (("--metric", "top1"), "--metric is for --fit, --max-drop, --quality and --fixed-point"),
         (("--fit-for", "c", "--quality", "9"), "--fit-for is for --fit"),
     ],
 )
