@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from evaluation import mnist_task
 from onnx import TensorProto, helper, numpy_helper
 
 import dcformat
-from dcformat.compress import compress, preset_recipe, report
+from dcformat.compress import compress, preset_recipe
 from dcformat.errors import ConvertError
 from dcformat.file import model_of
 from dcformat.tools.dcconvert import main
@@ -109,10 +110,15 @@ def test_a_verifier_follows_the_rest_and_the_data_are_noted(net: Path, tmp_path:
     (check,) = (c for c in found.checks if c.name == "recipe")
     assert "but for 2 tensors made with calibration data" in check.detail
     assert '"calibration":"' in check.detail
-    lines = {
-        line.name: line for line in report(dcformat.read(net), dcformat.load(better).coded_model())
-    }
-    assert (lines["b1"].done, lines["b1"].left_alone) == ("corrected", False)
+
+
+def test_the_summary_calls_them_corrected(net: Path, tmp_path: Path) -> None:
+    how = recipe(tmp_path, "bias_correction = true")
+    words = [str(net), "-o", str(tmp_path / "m.dcf"), "--recipe", str(how), "--json"]
+    result = CliRunner().invoke(main, [*words, "--calib", str(tmp_path / "c.npz")])
+    (file,) = json.loads(result.stdout)["files"]
+    done = {line["name"]: (line["done"], line["reason"]) for line in file["tensor_lines"]}
+    assert done["b1"] == done["b2"] == ("corrected", "")
 
 
 def test_other_data_are_refused_and_none_are_not_enough(net: Path, tmp_path: Path) -> None:
