@@ -7,12 +7,16 @@ written), tflite_out_*.py (operators by kind).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+
+import numpy as np
 
 from dcformat.errors import ConvertError
 from dcformat.files import scratch_folder
-from dcformat.model import Model
+from dcformat.ids import DType
+from dcformat.model import Model, Scales, Tensor
+from dcformat.scaled import real
 
 from . import (
     tflite_out_axes,
@@ -32,6 +36,7 @@ from .tflite_out_net import Net, OutTensor, Unsupported, check_names, fuse_activ
 from .tflite_out_norms import fold_layers
 from .tflite_out_onnx import (
     WRONG_NODE,
+    Integers,
     SourceGraph,
     SourceNode,
     load_proto,
@@ -39,6 +44,7 @@ from .tflite_out_onnx import (
     source_of,
 )
 from .tflite_out_pool import average_pool, global_pool, max_pool
+from .tflite_out_weights import store_weights
 
 _DESCRIPTION = "written by dcformat"
 _MOST_SHOWN = 20
@@ -71,19 +77,40 @@ class Written:
     notes: tuple[str, ...]
 
 
-def tflite_of(model: Model, batch: int = 1) -> Written:
-    """Return a TFLite file of a model with an ONNX graph. Raises ConvertError."""
+def tflite_of(model: Model, batch: int = 1, weights: str = "") -> Written:
+    """Return a TFLite file of a model with an ONNX graph; its integers stay what they are.
+
+    `weights` is one of tflite_out_weights.KINDS, empty as the model has them. Raises ConvertError.
+    """
     with scratch_folder() as folder:
-        write_onnx.write(model, folder / "model.onnx")
+        write_onnx.write(real(model), folder / "model.onnx")
         data = (folder / "model.onnx").read_bytes()
-    return translated(data, batch)
+    held = {tensor.name: tensor for tensor in model.tensors if tensor.name in model.scales}
+    own = {name: _integers(tensor, model.scales[name]) for name, tensor in held.items()}
+    return translated(data, batch, weights, own)
 
 
-def translated(proto: bytes, batch: int = 1) -> Written:
+def _integers(tensor: Tensor, scales: Scales) -> Integers:
+    """Return 8-bit integers of a model; those without a sign are moved to where int8 has them."""
+    numbers, points = np.asarray(tensor.data), scales.zero_point.astype(np.int64).reshape(-1)
+    if tensor.dtype is DType.UINT8:
+        numbers, points = (numbers.astype(np.int16) - 128).astype(np.int8), points - 128
+    return Integers(numbers, scales.scale.reshape(-1), points, scales.axis)
+
+
+def translated(
+    proto: bytes,
+    batch: int = 1,
+    weights: str = "",
+    integers: Mapping[str, Integers] | None = None,
+) -> Written:
     """Return a TFLite file of a serialized ONNX model. Raises ConvertError."""
-    source = source_of(load_proto(proto), batch)
+    source = source_of(load_proto(proto), batch, integers or {})
     fold_layers(source)
     net = net_of(source)
+    store_weights(net, weights)
+    prune(net)
+    check_names(net)
     return Written(file_of(net, _DESCRIPTION), len(net.ops), transposes(net), source.notes)
 
 
@@ -97,9 +124,8 @@ def net_of(source: SourceGraph) -> Net:
         raise ConvertError(_told(problems))
     for name in source.outputs:
         _add_output(maker, name)
-    fuse_activations(maker.net)
     prune(maker.net)
-    check_names(maker.net)
+    fuse_activations(maker.net)
     return maker.net
 
 

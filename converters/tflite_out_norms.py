@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from .tflite_out_onnx import Array, SourceGraph, SourceNode, users_of
+from .tflite_out_onnx import Array, Integers, SourceGraph, SourceNode, meant, users_of
 
 _CONVS = ("Conv", "ConvTranspose")
 _LAYERS = (*_CONVS, "Gemm", "MatMul")
@@ -110,14 +110,42 @@ def _with_norm(graph: SourceGraph, layer: SourceNode, node: SourceNode) -> Sourc
     if layer.op not in _CONVS and (fact is None or fact.shape is None or len(fact.shape) != 2):
         return None  # the norm's channels are then not the layer's
     factor, shift = found
+    bias = _bias(graph, layer, channels).astype(np.float64) * factor + shift
+    held = graph.integers.get(layer.inputs[1])
+    if held is not None:
+        return _with_scales(graph, layer, node, held, (factor, bias))
     weight = graph.constants[layer.inputs[1]].astype(np.float64)
     if layer.op == "ConvTranspose":
         spread = _spread_groups(factor, weight, int(layer.attributes.get("group", 1)))
     else:
         axis = _out_axis(layer)
         spread = factor.reshape([-1 if i == axis else 1 for i in range(weight.ndim)])
-    bias = _bias(graph, layer, channels).astype(np.float64) * factor + shift
     return _put(graph, layer, node, {1: weight * spread, 2: bias})
+
+
+def _with_scales(
+    graph: SourceGraph,
+    layer: SourceNode,
+    node: SourceNode,
+    held: Integers,
+    parts: tuple[Array, Array],
+) -> SourceNode | None:
+    """Return a layer of the same integers with other scales, where factors are scales."""
+    factor, bias = parts
+    axis = _out_axis(layer)
+    own = (
+        np.broadcast_to(held.scale, factor.shape) * factor
+        if held.axis in (axis, None)
+        else factor * 0
+    )
+    scale = np.asarray(own, np.float32)
+    if layer.op == "ConvTranspose" or not np.all((scale > 0) & np.isfinite(scale)):
+        return None
+    points = np.array(np.broadcast_to(held.zero_point, factor.shape))
+    moved = Integers(held.numbers, scale, points, axis)
+    made = _put(graph, layer, node, {1: meant(moved), 2: bias})
+    graph.integers[made.inputs[1]] = moved
+    return made
 
 
 def _spread_groups(factor: Array, weight: Array, groups: int) -> Array:

@@ -91,10 +91,11 @@ class SourceGraph:
     integers: dict[str, Integers] = field(default_factory=dict)
 
 
-def source_of(proto: Any, batch: int = 1) -> SourceGraph:
+def source_of(proto: Any, batch: int, integers: Mapping[str, Integers]) -> SourceGraph:
     """Return the graph of a model; its open dimensions are `batch` (the first) or 1.
 
-    Raises ConvertError where the model cannot be read so far.
+    `integers` are what initializers are made of. Raises ConvertError where the model cannot be read
+    so far.
     """
     proto = inlined(proto)
     if proto.graph.sparse_initializer:
@@ -105,7 +106,8 @@ def source_of(proto: Any, batch: int = 1) -> SourceGraph:
     constants = {text(t.name): _numbers(t) for t in proto.graph.initializer}
     inputs = tuple(text(v.name) for v in proto.graph.input if text(v.name) not in constants)
     outputs = tuple(text(v.name) for v in proto.graph.output)
-    graph = SourceGraph([], constants, inputs, outputs, facts, opset, tuple(notes))
+    held = {name: own for name, own in integers.items() if _is_meant(own, constants.get(name))}
+    graph = SourceGraph([], constants, inputs, outputs, facts, opset, tuple(notes), held)
     _check_inputs(graph)
     for node in proto.graph.node:
         try:
@@ -243,6 +245,11 @@ def _dequantized(graph: SourceGraph, proto: Any) -> list[Array] | None:
     if numbers.dtype == np.int8:
         graph.integers[text(proto.output[0])] = own
     return [meant(own)]
+
+
+def _is_meant(own: Integers, array: Array | None) -> bool:
+    """Tell whether integers mean a constant: other parts of a model may have its name."""
+    return array is not None and array.dtype == np.float32 and np.array_equal(meant(own), array)
 
 
 def meant(own: Integers) -> Array:

@@ -20,7 +20,7 @@ from dcformat.formats import Made, Writer
 from dcformat.graph import Hole
 from dcformat.ids import DType, GraphFormat
 from dcformat.model import Model, Tensor
-from dcformat.scaled import integers
+from dcformat.scaled import integers, real
 
 from .onnx_data import RAW_DATA
 from .onnx_numbers import payload
@@ -28,17 +28,20 @@ from .tflite_holes import Gap, Opened, open_graph
 from .tflite_lift import Entry, plan_of
 
 
-def write(model: Model, path: Path, batch: int = 1) -> Made | None:
+def write(model: Model, path: Path, batch: int = 1, weights: str = "") -> Made | None:
     """Write `model` as a TFLite file, whole or not at all.
 
-    An ONNX graph is translated, open first dimensions of its inputs as `batch`. Raises ConvertError
+    An ONNX graph is translated, open first dimensions of its inputs as `batch`, its weights stored
+    as `weights` (tflite_out_weights.KINDS; empty is as the model has them). Raises ConvertError
     where the model has no graph or one that cannot be translated, and CorruptError where graph and
     tensors do not fit each other.
     """
     path = Path(path)
     try:
         if _is_onnx(model):
-            return _write_translated(model, path, batch)
+            return _write_translated(model, path, batch, weights)
+        if batch != 1 or weights:
+            raise ConvertError("has a TFLite graph, and batch and weights are for an ONNX graph")
         opened, tensors = _open(model)
         with atomic_output(path) as stream:
             _pour(opened, tensors, stream)
@@ -53,10 +56,10 @@ def _is_onnx(model: Model) -> bool:
     return model.graph is not None and model.graph.format == GraphFormat.ONNX
 
 
-def _write_translated(model: Model, path: Path, batch: int) -> Made:
+def _write_translated(model: Model, path: Path, batch: int, weights: str) -> Made:
     from .tflite_out import tflite_of  # noqa: PLC0415 - onnx is slow to import
 
-    written = tflite_of(model, batch)
+    written = tflite_of(model, batch, weights)
     with atomic_output(path) as stream:
         stream.write(written.data)
     moved = f"{written.operators}, {written.transposes} of them transposes"
@@ -80,6 +83,7 @@ def plain_bytes(model: Model) -> bytes:
 
 def _open(model: Model) -> tuple[Opened, list[Tensor]]:
     """Return the graph, and the tensor of each hole as it is stored there."""
+    model = real(model)
     graph = model.graph
     if graph is None:
         why = "".join(f" ({note})" for note in model.notes if note.startswith("no graph: "))
@@ -122,4 +126,4 @@ def _pour(opened: Opened, tensors: list[Tensor], stream: BinaryIO) -> None:
     stream.write(opened.skeleton[done:])
 
 
-WRITER = Writer("tflite", (".tflite",), write, options=("batch",))
+WRITER = Writer("tflite", (".tflite",), write, options=("batch", "weights"), scaled=True)

@@ -19,7 +19,7 @@ from .files import atomic_output
 from .formats import Made
 from .ids import Meta
 from .model import Model
-from .scaled import real, with_scales
+from .scaled import real, with_integers, with_scales
 from .verify import verify as run_checks
 
 LOG = logging.getLogger("dcformat")
@@ -100,6 +100,8 @@ def _as_taken(model: Model | CodedModel, writer: formats.Writer) -> Model | Code
     """Return the model as the writer takes it: with or without chosen numbers."""
     if writer.coded:
         return compress(model, "lossless") if isinstance(model, Model) else model
+    if writer.scaled:
+        return with_integers(model) if isinstance(model, CodedModel) else model
     return expand(model) if isinstance(model, CodedModel) else real(model)
 
 

@@ -56,8 +56,9 @@ class Writer:
     """`write(model, path)` writes the whole file or nothing; `options` are names of its own.
 
     `remarks` says, in lines, what of a model a file of this format does not tell. With `coded` it
-    takes a CodedModel, `settings` of the encoder and `progress`, and returns what it Made;
-    `beside(path)` are the other files that it may write.
+    takes a CodedModel, `settings` of the encoder and `progress`, and returns what it Made; with
+    `scaled` the Model that it takes may hold integers with scales. `beside(path)` are the other
+    files that it may write.
     """
 
     format: str
@@ -66,6 +67,7 @@ class Writer:
     options: tuple[str, ...] = ()
     remarks: Callable[[Model], tuple[str, ...]] = lambda _: ()
     coded: bool = False
+    scaled: bool = False
     beside: Callable[[Path], Sequence[Path]] = lambda _: ()
 
 

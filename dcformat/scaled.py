@@ -13,6 +13,7 @@ from functools import partial
 from typing import TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from .coded import (
     F32,
@@ -21,9 +22,11 @@ from .coded import (
     Codebook,
     CodedModel,
     CodedTensor,
+    Fixed,
     LazyCoded,
     Values,
     expand_numbers,
+    expand_tensor,
     same_bits,
 )
 from .errors import CorruptError
@@ -95,6 +98,46 @@ def _real(tensor: Tensor, scales: Scales) -> Tensor:
 def _reals(tensor: Tensor, scales: Scales, window: Window) -> Array:
     values = affine(tensor.dtype, scales)
     return expand_numbers(tensor.piece(window), values, DType.FLOAT, tensor.shape, window)
+
+
+def with_integers(coded: CodedModel) -> Model:
+    """Return `coded` as dense numbers: integers of 8 bits with scales as such, the others as real.
+
+    Numbers are made when they are asked for.
+    """
+    tensors, scales = [], {}
+    for tensor in coded.tensors:
+        own = _scales_of(tensor)
+        if own is None:
+            read: Callable[[Window], Array] = partial(expand_tensor, tensor)
+            tensors.append(LazyTensor(tensor.name, tensor.dtype, tensor.shape, read))
+        else:
+            scales[tensor.name] = own
+            kind, read = tensor.number_type(), tensor.numbers
+            tensors.append(LazyTensor(tensor.name, kind, tensor.shape, read))
+    metadata = dict(coded.metadata)
+    return Model(tuple(tensors), coded.graph, source=coded.source, metadata=metadata, scales=scales)
+
+
+def _scales_of(tensor: CodedTensor) -> Scales | None:
+    """Return what a tensor's 8-bit integers mean; None where it is not made of such."""
+    values = tensor.values
+    if tensor.dtype is not DType.FLOAT or tensor.number_type() not in (DType.INT8, DType.UINT8):
+        return None
+    if isinstance(values, Affine) and not values.block:
+        return Scales(values.scale, values.zero_point, values.axis)
+    if isinstance(values, Fixed):
+        return _without_points(np.ldexp(np.float32(1), -values.fraction), values.axis)
+    if isinstance(values, Codebook) and values.scale is not None:
+        return _without_points(values.scale, values.axis)
+    if isinstance(values, Codebook) and values.fraction is not None:
+        return _without_points(np.ldexp(np.float32(1), -np.int32(values.fraction)), None)
+    return None
+
+
+def _without_points(scale: npt.ArrayLike, axis: int | None) -> Scales:
+    own = np.asarray(scale, np.float32)
+    return Scales(own, np.zeros(own.shape, np.int32), axis)
 
 
 def integers(tensor: Tensor, dtype: DType, scales: Scales) -> Tensor:

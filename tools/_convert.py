@@ -23,8 +23,9 @@ from dcformat.errors import ConvertError
 from dcformat.file import File, load, model_of
 from dcformat.files import atomic_output, scratch_folder
 from dcformat.formats import Made
-from dcformat.ids import BITS, Section
+from dcformat.ids import BITS, GraphFormat, Section
 from dcformat.model import Model
+from dcformat.scaled import real, with_integers
 from dcformat.tools._chosen import Choice, Data
 from dcformat.tools._plan import DCF, STANDARD, Job, opened, output_folder
 from dcformat.tools._search_goal import FixedGoal, Goal, Measured
@@ -145,12 +146,20 @@ def _compress(job: Job, path: Path, model: Model, wishes: Wishes, tick: Tick) ->
 
 def _from_dcf(job: Job, file: File, wishes: Wishes, tick: Tick) -> Outcome:
     if not job.chooses:
-        return _write_foreign(job, model_of(file), file.size, wishes)
+        return _write_foreign(job, _dense(job, file), file.size, wishes)
     if job.output_format == DCF:
         _check_rewritable(job, file)
     coded = file.coded_model()
     outcome = _store(job, coded, wishes, api.recipe_target(coded), tick)
     return replace(outcome, source=file.size)
+
+
+def _dense(job: Job, file: File) -> Model:
+    """Return the model; its integers as such where they can be written so."""
+    graph = file.graph
+    if job.writer and job.writer.scaled and graph and graph.format == GraphFormat.ONNX:
+        return with_integers(file.coded_model())
+    return model_of(file)
 
 
 def _check_rewritable(job: Job, file: File) -> None:
@@ -191,7 +200,7 @@ def _write_foreign(job: Job, model: Model, source: int, wishes: Wishes) -> Outco
         job,
         tensors=len(model.tensors),
         layers=_layers(model) if model.uses else None,
-        weights=_weights(model),
+        weights=_weights(real(model)),
         source=source,
         stored=stored,
         notes=model.notes + formats.writer_for(path, job.output_format).remarks(model),

@@ -54,6 +54,7 @@ from dcformat.compress import Recipe, preset_recipe, read_recipe, with_settings
 from dcformat.compress.settings import PRESETS, QUANTIZERS, TARGETS
 from dcformat.converters.c_dense import LAYOUTS
 from dcformat.converters.read_deep_compression import FORMAT as DEEP_COMPRESSION
+from dcformat.converters.tflite_out_weights import KINDS
 from dcformat.converters.write_c import FORMS
 from dcformat.errors import ConvertError
 from dcformat.tools import _terminal as terminal
@@ -71,10 +72,11 @@ from dcformat.tools._summary import KEEP, as_json, describe_recipe, is_lossy, sh
 from dcformat.tools._terminal import Talk
 
 C_OPTIONS = ("c_form", "prefix", "layout", "pack_int4", "activations", "selftest", "with_decoder")
+TFLITE_OPTIONS = ("batch", "weights")
 _LOSSY_OPTIONS = ("preset", "bits", "prune", "quantizer", "recipe")
 _DCF_OPTIONS = ("target", "no_names", "no_graph")
 _CODED_OPTIONS = ("prefer", "row_access")
-_C, _TFLM = "c", "tflm"
+_C, _TFLM, _TFLITE = "c", "tflm", "tflite"
 
 
 def _show_cmake_dir(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
@@ -131,6 +133,8 @@ def _show_cmake_dir(ctx: click.Context, _: click.Parameter, wanted: bool) -> Non
 @click.option("--no-graph", is_flag=True, help="Leave the graph out.")
 @click.option("--external", is_flag=True, help="Put numbers beside the .onnx, in OUTPUT.data.")
 @click.option("--arena", is_flag=True, help="TFLite Micro: memory to run it, before and after.")
+@click.option("--batch", type=click.IntRange(1), help="TFLite of ONNX: size of an open batch (1).")
+@click.option("--weights", type=click.Choice(KINDS), help="TFLite of ONNX: weights stored so.")
 @click.option("--c-form", type=click.Choice(FORMS), help="C: how the numbers are written.")
 @click.option("--prefix", help="C: what symbols begin with (default: the output's name).")
 @click.option("--layout", type=click.Choice(LAYOUTS), help="C, dense: order of a convolution.")
@@ -181,7 +185,7 @@ def main(ctx: click.Context, /, inputs: tuple[str, ...], **options: Any) -> int:
 
 def _writing(options: dict[str, Any]) -> dict[str, Any]:
     """Return the options of the output's writer that were given."""
-    given = [name for name in (*C_OPTIONS, "arena") if options[name]]
+    given = [name for name in (*C_OPTIONS, *TFLITE_OPTIONS, "arena") if options[name]]
     return {"form" if name == "c_form" else name: options[name] for name in given}
 
 
@@ -293,6 +297,8 @@ def _check_options(ctx: click.Context, jobs: list[Job]) -> None:
     if any(job.source_format != DEEP_COMPRESSION for job in jobs):
         _refuse(given, ("prototxt",), "is for reading a .net of Deep Compression")
     _check_c(given, jobs)
+    if not all(job.output_format == _TFLITE for job in jobs):
+        _refuse(given, TFLITE_OPTIONS, "is for writing .tflite")
     if not all(job.output_format == _TFLM for job in jobs):
         _refuse(given, ("arena",), "is for writing .tflm")
     _check_depfile(given, jobs, ctx.params["depfile"])

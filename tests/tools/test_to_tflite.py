@@ -66,3 +66,20 @@ def test_all_that_cannot_be_is_one_line(run: Any, odd: Path, tmp_path: Path) -> 
                          "'first' (NonZero): not an operator that TFLite has; "
                          "'second' (Hardmax): not an operator that TFLite has")  # fmt: skip
     assert list(tmp_path.glob("*.tflite*")) == []
+
+
+def test_weights_and_batch_are_chosen(run: Any, digits: Path, tmp_path: Path) -> None:
+    sizes = [converted(run, digits / "digits.onnx", "-o", tmp_path / "x.tflite", "--weights", kind)
+             ["stored_bytes"] for kind in ("float32", "float16", "int8", "int4")]  # fmt: skip
+    assert sizes == sorted(sizes, reverse=True)
+    assert sizes[3] < sizes[0] / 5
+    converted(run, digits / "digits.onnx", "-o", tmp_path / "x.tflite", "--batch", 8)
+    graph = parse((tmp_path / "x.tflite").read_bytes()).subgraphs[0]
+    assert graph.tensors[graph.inputs[0]].shape[0] == 8
+
+
+def test_options_of_tflite_are_for_tflite(run: Any, digits: Path, tmp_path: Path) -> None:
+    for option in (("--weights", "int8"), ("--batch", "2")):
+        result = run("dcconvert", digits / "digits.onnx", "-o", tmp_path / "x.dcf", *option)
+        assert result.exit_code == 2
+        assert f"{option[0]} is for writing .tflite" in result.stderr
