@@ -73,10 +73,10 @@ def run(model: Path, calib: Path, epsilon: float, batch: int) -> dict[str, Any]:
 
 def _feed(session: Any, plan: Plan, stats: dict[str, Stats], batch: int) -> int:
     """Run the samples, collect what is watched, and return how many there were."""
-    rows = plan.fixed or _batch(session, plan, list(stats), batch)
+    rows = plan.rows(0) or _batch(session, plan, list(stats), batch)
     done = 0
     for feed in feeds(plan, rows):
-        count = len(next(iter(feed.values()))) if plan.streams else 1
+        count = plan.count(feed)
         if plan.fixed and plan.streams and count < plan.fixed:
             break
         for name, array in _watched(session, {**plan.whole, **feed}, list(stats)).items():

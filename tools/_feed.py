@@ -7,7 +7,7 @@ Sister files: tools/_npz_rows.py (the arrays), tools/_activations_run.py and too
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,44 +19,70 @@ from ._npz_rows import Rows
 from ._run import NUMPY_TYPES
 
 Arrays = dict[str, npt.NDArray[Any]]
+_ANY = "samples"  #: an axis of any length
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How the arrays are fed: `streams` by samples, `whole` ones every time."""
+    """How the arrays are fed: `streams` by samples, `whole` ones every time.
+
+    `apart`: a sample is all that a run takes; one goes at a time, without the axis of samples.
+    """
 
     samples: int
     streams: dict[str, Rows]
     whole: Arrays
     types: dict[str, np.dtype[Any]]
     fixed: int  # samples a run must have, 0 where any number will do
+    apart: bool = False
+
+    def rows(self, most: int) -> int:
+        """Return how many samples go at a time, where any number will do `most`."""
+        return 1 if self.apart else self.fixed or most
+
+    def count(self, feed: Arrays) -> int:
+        """Return how many samples are in what is fed."""
+        return len(next(iter(feed.values()))) if self.streams and not self.apart else 1
 
 
 def plan_of(wanted: Sequence[Any], arrays: Mapping[str, Rows]) -> Plan:
     """Return how to feed a session that wants these inputs, as onnxruntime describes them.
 
-    Raises ConvertError where an array does not fit an input.
+    Arrays that all have an axis more than the inputs hold runs. Raises ConvertError where an array
+    does not fit an input.
     """
     inputs = {one.name: one for one in wanted}
     _check_names(list(inputs), list(arrays))
     types = {name: _type(inputs[name], arrays[name]) for name in inputs}
-    counted = {n: a for n, a in arrays.items() if a.shape and len(a.shape) == len(inputs[n].shape)}
-    free = {n: a for n, a in counted.items() if not isinstance(inputs[n].shape[0], int)}
+    if inputs and all(len(arrays[n].shape) == len(one.shape) + 1 for n, one in inputs.items()):
+        shapes = {n: (_ANY, *one.shape) for n, one in inputs.items()}
+        return replace(_streamed(shapes, arrays, types), fixed=0, apart=True)
+    return _streamed({n: one.shape for n, one in inputs.items()}, arrays, types)
+
+
+def _streamed(
+    inputs: Mapping[str, Sequence[Any]],
+    arrays: Mapping[str, Rows],
+    types: Mapping[str, np.dtype[Any]],
+) -> Plan:
+    """Return how to feed inputs of these shapes sample by sample."""
+    counted = {n: a for n, a in arrays.items() if a.shape and len(a.shape) == len(inputs[n])}
+    free = {n: a for n, a in counted.items() if not isinstance(inputs[n][0], int)}
     streamed = free or counted  # next to open first axes a fixed one does not count samples
     for name, rows in arrays.items():
         if 0 in rows.shape:
             raise ConvertError(f"array {name!r} has shape {rows.shape}: there are no numbers in it")
-        _check_shape(name, inputs[name].shape, rows.shape, name in streamed)
+        _check_shape(name, inputs[name], rows.shape, name in streamed)
     counts = {n: a.shape[0] for n, a in streamed.items()}
     if len(set(counts.values())) > 1:
         shown = ", ".join(f"{name!r} {count}" for name, count in counts.items())
         raise ConvertError(f"arrays have different numbers of samples: {shown}")
     whole = {n: a.whole().astype(types[n]) for n, a in arrays.items() if n not in streamed}
-    fixed = {inputs[n].shape[0] for n in streamed if isinstance(inputs[n].shape[0], int)}
+    fixed = {inputs[n][0] for n in streamed if isinstance(inputs[n][0], int)}
     if len(fixed) > 1:
         raise ConvertError("inputs of the model have different fixed numbers of samples")
     samples = next(iter(counts.values()), 1)
-    return Plan(samples, streamed, whole, types, next(iter(fixed), 0))
+    return Plan(samples, streamed, whole, dict(types), next(iter(fixed), 0))
 
 
 def _check_names(wanted: list[str], given: list[str]) -> None:
@@ -92,10 +118,14 @@ def _check_shape(name: str, wanted: Sequence[Any], shape: tuple[int, ...], strea
 
 
 def feeds(plan: Plan, rows: int) -> Iterator[Arrays]:
-    """Yield what to feed at a time: `rows` samples of the streams, in the end what is left."""
+    """Yield what to feed at a time: `rows` samples of the streams, in the end what is left.
+
+    Of samples that go apart `rows` is 1.
+    """
     names = list(plan.streams)
     if not names:
         yield {}
         return
     for pieces in zip(*(plan.streams[name].pieces(rows) for name in names), strict=True):
-        yield {n: p.astype(plan.types[n]) for n, p in zip(names, pieces, strict=True)}
+        feed = {n: p.astype(plan.types[n]) for n, p in zip(names, pieces, strict=True)}
+        yield {n: p[0] for n, p in feed.items()} if plan.apart else feed

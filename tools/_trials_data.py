@@ -52,7 +52,7 @@ class Samples:
         """Yield how many samples, and what to feed; whole batches until `most` is reached."""
         done = 0
         for feed in self._cached() if self.complete else self._read():
-            count = len(next(iter(feed.values()))) if self.plan.streams else 1
+            count = self.plan.count(feed)
             if done and most is not None and done >= most:
                 return
             if self.plan.fixed and count < self.plan.fixed:
@@ -67,7 +67,7 @@ class Samples:
         """Read from the file; keep what is read if all of it has room."""
         size, kept = 0, list[Arrays]()
         for at, feed in enumerate(feeds(self.plan, self.rows)):
-            check_finite(feed, at * self.rows)
+            check_finite(feed, at * self.rows, self.plan.apart)
             size += sum(array.nbytes for array in feed.values())
             if size <= _CACHE_BYTES:
                 kept.append(feed)
@@ -78,11 +78,15 @@ class Samples:
             self.cache, self.complete = kept, True
 
 
-def check_finite(feed: Mapping[str, npt.NDArray[Any]], first: int) -> None:
-    """Raise ConvertError where an array holds NaN or an infinity; `first` numbers the samples."""
+def check_finite(feed: Mapping[str, npt.NDArray[Any]], first: int, apart: bool = False) -> None:
+    """Raise ConvertError where an array holds NaN or an infinity; `first` numbers the samples.
+
+    With `apart` the arrays are of one sample.
+    """
     for name, array in feed.items():
         if array.dtype.kind == "f" and not np.isfinite(array).all():
-            bad = int(np.argwhere(~np.isfinite(array).reshape(len(array), -1).all(axis=1))[0, 0])
+            samples = ~np.isfinite(array).reshape(1 if apart else len(array), -1).all(axis=1)
+            bad = int(np.argwhere(samples)[0, 0])
             raise ConvertError(f"array {name!r} holds NaN or infinity in sample {first + bad}")
 
 
@@ -98,7 +102,7 @@ def samples_of(path: Path, wanted: Sequence[Any], batch: int, *, labelled: bool)
             raise ConvertError(f"there are {len(labels)} labels for {plan.samples} samples")
     except ConvertError as error:
         raise error.at(str(path)) from None
-    return Samples(plan, plan.fixed or batch, labels)
+    return Samples(plan, plan.rows(batch), labels)
 
 
 def _labels(rows: Rows) -> npt.NDArray[np.int64]:
@@ -111,15 +115,21 @@ def _labels(rows: Rows) -> npt.NDArray[np.int64]:
 def synthetic_samples(
     wanted: Sequence[Any], found: Sequence[npt.NDArray[Any]], seed: int, batch: int
 ) -> Samples:
-    """Return seeded samples of the shapes and types `found`, on which the model runs."""
+    """Return seeded samples of the shapes and types `found`, on which the model runs.
+
+    Where the first axes of inputs cannot all count samples each sample is a run.
+    """
     random = np.random.default_rng(seed)
+    counted = [bool(a.ndim) and (a.shape[0] == 1 or _is_open(one))
+               for one, a in zip(wanted, found, strict=True)]  # fmt: skip
+    apart = not any(counted) and len({a.shape[:1] for a in found}) > 1
     arrays: dict[str, Rows] = {}
-    for one, array in zip(wanted, found, strict=True):
-        counted = bool(array.ndim) and (array.shape[0] == 1 or _is_open(one))
-        shape = (SYNTHETIC_SAMPLES, *array.shape[1:]) if counted else array.shape
+    for one, array, counts in zip(wanted, found, counted, strict=True):
+        shape = (SYNTHETIC_SAMPLES, *array.shape[1:]) if counts else array.shape
+        shape = (SYNTHETIC_SAMPLES, *array.shape) if apart else shape
         arrays[one.name] = Held(one.name, _random(random, array.dtype, shape))
     plan = plan_of(wanted, arrays)
-    return Samples(plan, plan.fixed or batch)
+    return Samples(plan, plan.rows(batch))
 
 
 def _is_open(wanted: Any) -> bool:

@@ -257,12 +257,13 @@ class Grams:
 
     def _smaller(self, session: Any, inner: list[str], weights: Arrays) -> Samples:
         """Return the samples in batches whose inner values have room."""
-        one = replace(self.samples, rows=self.samples.plan.fixed or 1, cache=[], complete=False)
+        plan = self.samples.plan
+        one = replace(self.samples, rows=plan.rows(1), cache=[], complete=False)
         _, feed = next(one.batches())
         values = _inner_values(session, inner, {**feed, **weights})
         size = sum(array.nbytes for array in values.values())
         rows = min(self.samples.rows, _WATCHED_BYTES // max(1, size))
-        return replace(one, rows=self.samples.plan.fixed or max(1, rows), cache=[])
+        return replace(one, rows=plan.rows(max(1, rows)), cache=[])
 
     def _picker(self, samples: Samples) -> gram.Picker:
         count = min(samples.plan.samples, self.most or samples.plan.samples)

@@ -324,3 +324,54 @@ def test_onnx_is_not_changed_by_trials(tmp_path: Path) -> None:
     with Trials(path, ["w"], None) as trials:
         trials.divergence({"w": np.zeros((4, 6), np.float32)})
     assert (sorted(tmp_path.iterdir()), path.read_bytes()) == before
+
+
+def run_by_run() -> bytes:
+    """A model whose inputs count different things first, and samples nowhere."""
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["m"], "mm"),
+        helper.make_node("ReduceSum", ["h"], ["s"], "sum", keepdims=0),
+        helper.make_node("Mul", ["m", "s"], ["y"], "mul"),
+    ]
+    ends = [helper.make_tensor_value_info(n, onnx.TensorProto.FLOAT, s)
+            for n, s in (("x", [5, 3, 4]), ("h", [2, 3, 4]))]  # fmt: skip
+    weight = numpy_helper.from_array(normal(4, 6, seed=1), "w")
+    out = [helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [5, 3, 6])]
+    graph = helper.make_graph(nodes, "g", ends, out, [weight])
+    opsets = [helper.make_opsetid("", 17)]
+    return bytes(helper.make_model(graph, opset_imports=opsets, ir_version=8).SerializeToString())
+
+
+def test_a_sample_can_be_all_that_a_run_takes(tmp_path: Path) -> None:
+    x, h = normal(7, 5, 3, 4, seed=2), normal(7, 2, 3, 4, seed=3)
+    calib = saved(tmp_path / "c.npz", x=x, h=h)
+    weight = normal(4, 6, seed=1)
+    with Trials(run_by_run(), ["w"], calib) as trials:
+        assert (trials.samples, trials.synthetic) == (7, False)
+        found, gram = trials.divergence({"w": weight * 2}), trials.gram("w")
+        assert trials.evaluate({"w": -weight}).changed == 7
+    assert (found.samples, found.changed) == (7, 0)
+    assert found.noise == pytest.approx(1.0, rel=1e-5)
+    assert gram is not None
+    np.testing.assert_allclose(gram.means[0], x.reshape(-1, 4).mean(axis=0), atol=2e-3)
+
+
+def test_seeded_runs_where_no_axis_counts_samples(tmp_path: Path) -> None:
+    with Trials(run_by_run(), ["w"], None) as trials:
+        assert (trials.samples, trials.synthetic) == (64, True)
+        assert trials.divergence({"w": np.zeros((4, 6), np.float32)}).noise == pytest.approx(1.0)
+
+
+def test_runs_that_do_not_fit_or_hold_no_numbers(tmp_path: Path) -> None:
+    x, h = normal(7, 5, 3, 4), normal(6, 2, 3, 4)
+    with pytest.raises(ConvertError, match="different numbers of samples: 'x' 7, 'h' 6"):
+        Trials(run_by_run(), ["w"], saved(tmp_path / "c.npz", x=x, h=h))
+    h = normal(7, 2, 3, 4)
+    h[4, 1, 2, 3] = np.nan
+    with (
+        Trials(run_by_run(), ["w"], saved(tmp_path / "d.npz", x=x, h=h)) as trials,
+        pytest.raises(ConvertError, match="'h' holds NaN or infinity in sample 4"),
+    ):
+        trials.divergence({"w": normal(4, 6)})
+    with pytest.raises(ConvertError, match=r"'x' has shape \(7, 4, 3, 4\)"):
+        Trials(run_by_run(), ["w"], saved(tmp_path / "e.npz", x=x[:, :4], h=normal(7, 2, 3, 4)))
