@@ -1,0 +1,420 @@
+"""What each operator does to channels: makes them, takes them, lets them through, or joins them.
+
+Sisters: onnx_shrink_flow.py (what is kept of it), onnx_shrink.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from math import prod
+from typing import Any
+
+import numpy as np
+from onnx import NodeProto, helper
+from onnx.reference import ReferenceEvaluator
+
+from .onnx_shrink_flow import Channels, Cut, Flow, Numbers, Taken, attribute, known_op
+
+Rule = Callable[[Flow, NodeProto], str]  # gives why its inputs stay, "" if they need not
+
+_LAST = "it is an output of the model"
+_BORDER = "padding meets a number that is not zero"
+_VARIES = "it is not the same everywhere"
+_NO_BIAS = "its number has no bias to go to"
+
+
+def follow(flow: Flow) -> None:
+    """Go through all nodes, and hold back what leaves the graph."""
+    for node in flow.model.graph.node:
+        op = known_op(node)
+        why = _RULES[op](flow, node) if op in _RULES else f"it goes into {node.op_type}"
+        if why:
+            flow.hold_inputs(node, why)
+        for name in _inner(node):
+            if name in flow.values:
+                flow.hold(flow.values[name].ids, f"it goes into {node.op_type}")
+    for value in flow.model.graph.output:
+        if value.name in flow.values:
+            flow.hold(flow.values[value.name].ids, _LAST)
+
+
+def _inner(node: NodeProto) -> Iterator[str]:
+    """Yield what graphs inside of a node take."""
+    for one in node.attribute:
+        for graph in [one.g] if one.HasField("g") else one.graphs:
+            for inner in graph.node:
+                yield from (*inner.input, *_inner(inner))
+            yield from (value.name for value in graph.output)
+
+
+def _take(flow: Flow, node: NodeProto, weight: Numbers, axis: int, why: str) -> None:
+    """Let a layer take what its first input has: hold back what it would miss.
+
+    `weight` has the layer's inputs along `axis`, its outputs along the other; `why` is why a number
+    other than zero cannot go into the bias, "" if it can.
+    """
+    channels = flow.values[node.input[0]]
+    each = np.moveaxis(weight, axis, 0).reshape(channels.ids.size, -1)
+    used = each.any(axis=1)
+    steady = np.isfinite(channels.constant)
+    zero = channels.constant == 0
+    flow.hold(channels.ids[used & ~steady], _VARIES)
+    if why:
+        flow.hold(channels.ids[used & steady & ~zero], why)
+    flow.cuts.append(Cut(node, 1, axis, channels.ids))
+
+
+def _make(
+    flow: Flow, node: NodeProto, weight: Numbers, place: tuple[int, int], bias: Numbers
+) -> None:
+    """Give a layer's outputs ids; `place` is their axis in `weight` and in the result."""
+    axis, where = place
+    zero = ~np.moveaxis(weight, axis, 0).reshape(weight.shape[axis], -1).any(axis=1)
+    ids = flow.new(node, zero)
+    constant = np.where(zero, bias, np.nan)
+    flow.values[node.output[0]] = Channels(ids, constant, where)
+    flow.cuts += [Cut(node, 1, axis, ids), Cut(node, 2, -1, ids)]
+
+
+def _input(node: NodeProto, place: int) -> str:
+    return node.input[place] if len(node.input) > place else ""
+
+
+def _bias(flow: Flow, node: NodeProto, count: int) -> Numbers | None:
+    """Return the bias of each output; None where it is no row of constants."""
+    name = _input(node, 2)
+    if not name:
+        return np.zeros(count)
+    found = flow.parameter(name)
+    if found is None or found.size != count or found.shape[-1] != count:
+        return None
+    return found.reshape(-1).astype(np.float64)
+
+
+def _conv(flow: Flow, node: NodeProto) -> str:
+    weight, group = flow.weight(_input(node, 1)), attribute(node, "group", 1)
+    if weight is None:
+        return "its weight is no constant of one layer"
+    bias = _bias(flow, node, weight.shape[0])
+    if bias is None:
+        return "its bias is no constant"
+    channels = flow.values.get(node.input[0])
+    if group > 1 and channels is not None and group == channels.ids.size and channels.axis == 1:
+        return _depthwise(flow, node, weight, bias)
+    if group > 1:
+        return "it goes into groups"
+    if channels is not None and channels.axis != 1:
+        return "it stands along another axis"
+    if channels is not None:
+        _take(flow, node, weight, 1, _BORDER if _padded(node) else "")
+        sums = weight.astype(np.float64).reshape(*weight.shape[:2], -1).sum(axis=2)
+        flow.taken.append(Taken(node, channels, sums.T))
+    _make(flow, node, weight, (0, 1), bias)
+    return ""
+
+
+def _depthwise(flow: Flow, node: NodeProto, weight: Numbers, bias: Numbers) -> str:
+    channels = flow.values[node.input[0]]
+    times = weight.shape[0] // channels.ids.size
+    ids, constant = channels.ids.repeat(times), channels.constant.repeat(times)
+    sums = weight.astype(np.float64).reshape(weight.shape[0], -1).sum(axis=1)
+    zero = ~weight.reshape(weight.shape[0], -1).any(axis=1)
+    edge = np.where(constant == 0, 0.0, np.nan) if _padded(node) else constant
+    found = np.where(zero, 0.0, edge * sums) + bias
+    flow.values[node.output[0]] = Channels(ids, found, 1)
+    flow.cuts += [Cut(node, 1, 0, ids), Cut(node, 2, -1, ids)]
+    flow.groups.append((node, channels.ids))
+    return ""
+
+
+def _padded(node: NodeProto) -> bool:
+    auto = attribute(node, "auto_pad", b"NOTSET")
+    return any(attribute(node, "pads", [])) or auto not in (b"NOTSET", b"VALID", b"")
+
+
+def _gemm(flow: Flow, node: NodeProto) -> str:
+    weight, right = flow.weight(_input(node, 1)), attribute(node, "transB", 0)
+    if weight is None or weight.ndim != 2 or attribute(node, "transA", 0):
+        return "its weight is no constant of one layer"
+    bias = _bias(flow, node, weight.shape[0 if right else 1])
+    if bias is None:
+        return "its bias is no row of constants"
+    plain = attribute(node, "alpha", 1.0) == 1 and attribute(node, "beta", 1.0) == 1
+    if not plain:
+        return "its layer has factors"
+    channels = flow.values.get(node.input[0])
+    inner, outer = (1, 0) if right else (0, 1)
+    if channels is not None and channels.axis != 1:
+        return "it stands along another axis"
+    if channels is not None:
+        _take(flow, node, weight, inner, "")
+        each = weight.astype(np.float64)
+        flow.taken.append(Taken(node, channels, each.T if right else each))
+    _make(flow, node, weight, (outer, 1), bias)
+    return ""
+
+
+def _matmul(flow: Flow, node: NodeProto) -> str:
+    weight, rank = flow.weight(_input(node, 1)), flow.rank(node.input[0])
+    if weight is None or weight.ndim != 2:
+        return "its weight is no constant of one layer"
+    if rank is None or rank < 2:
+        return "its shape is not known"
+    channels = flow.values.get(node.input[0])
+    if channels is not None and channels.axis != rank - 1:
+        return "it stands along another axis"
+    if channels is not None:
+        _take(flow, node, weight, 0, _NO_BIAS)
+    _make(flow, node, weight, (1, rank - 1), np.zeros(weight.shape[1]))
+    return ""
+
+
+def _norm(flow: Flow, node: NodeProto) -> str:
+    channels = flow.values.get(node.input[0])
+    if channels is None:
+        return ""
+    found = [flow.parameter(name) for name in node.input[1:5]]
+    if channels.axis != 1 or len(found) != 4 or attribute(node, "training_mode", 0):
+        return "it goes into a norm of another kind"
+    if any(one is None or one.shape != channels.ids.shape for one in found):
+        return "its norm is not constant"
+    scale, bias, mean, spread = (one.astype(np.float64) for one in found if one is not None)
+    root = np.sqrt(spread + attribute(node, "epsilon", 1e-5))
+    constant = np.where(scale == 0, bias, (channels.constant - mean) * scale / root + bias)
+    flow.values[node.output[0]] = Channels(channels.ids, constant, 1)
+    flow.cuts += [Cut(node, place, 0, channels.ids) for place in range(1, 5)]
+    return ""
+
+
+def _each(flow: Flow, node: NodeProto) -> str:
+    """Of an operator that works on each number by itself, with constants or another value."""
+    tracked = [name for name in node.input if name in flow.values]
+    if not tracked:
+        return ""
+    rank = flow.rank(tracked[0])
+    if any(flow.rank(name) != rank for name in tracked) or rank is None:
+        return "its shape is not known"
+    first = flow.values[tracked[0]]
+    count = first.ids.size
+    given: list[Numbers | None] = []
+    cuts: list[Cut] = []
+    for place, name in enumerate(node.input):
+        other = flow.values.get(name)
+        if other is not None and (other.axis, other.ids.size) != (first.axis, count):
+            return "it meets a value of another shape"
+        if not name:
+            given.append(None)
+        elif other is not None:
+            given.append(other.constant)
+        else:
+            row = _row(flow, name, (rank, rank - first.axis), count)
+            if row is None:
+                return f"{node.op_type} joins it with what is not known"
+            if row.size == count > 1:
+                dims = flow.initializers[name].dims
+                cuts.append(Cut(node, place, len(dims) - rank + first.axis, first.ids))
+            given.append(row)
+    for name in tracked[1:]:
+        flow.join(first.ids, flow.values[name].ids)
+    constant = _worked_out(flow, node, given, count)
+    flow.values[node.output[0]] = Channels(first.ids, constant, first.axis)
+    flow.cuts += cuts
+    return ""
+
+
+def _row(flow: Flow, name: str, place: tuple[int, int], count: int) -> Numbers | None:
+    """Return a constant as a number for each channel; NaN where it has more than one for it.
+
+    `place` is the rank of what it meets, and how far from the end of that shape channels stand.
+    """
+    found, (rank, behind) = flow.array(name), place
+    if found is None or found.ndim > rank:
+        return None
+    axis = found.ndim - behind
+    if axis < 0 or found.shape[axis] == 1:
+        return found.reshape(-1) if found.size == 1 else np.full(1, np.nan)
+    if found.shape[axis] != count or name not in flow.initializers:
+        return None
+    rows = np.moveaxis(found, axis, 0).reshape(count, -1)
+    row: Numbers = rows[:, 0] if rows.shape[1] == 1 else np.full(count, np.nan)
+    return row
+
+
+def _worked_out(flow: Flow, node: NodeProto, given: list[Numbers | None], count: int) -> Numbers:
+    """Return what the operator makes of numbers; NaN where one of them is not known."""
+    known = [one for one in given if one is not None]
+    steady = ~np.isnan(np.sum([np.broadcast_to(one, count) for one in known], axis=0))
+    out = np.full(count, np.nan)
+    if steady.any():
+        rows = [None if r is None else np.broadcast_to(r, count)[steady] for r in given]
+        out[steady] = _run(flow, node, rows)
+    if node.op_type == "Mul":  # whatever it is multiplied with
+        out[np.any([np.broadcast_to(one, count) == 0 for one in known], axis=0)] = 0
+    return np.where(np.isfinite(out), out, np.nan)
+
+
+def _run(flow: Flow, node: NodeProto, rows: list[Any]) -> Numbers:
+    """Run one operator on rows of numbers."""
+    kind = 1  # float: what the runtime would have, nearly
+    inner = NodeProto()
+    inner.CopyFrom(node)
+    names = [f"x{n}" if row is not None else "" for n, row in enumerate(rows)]
+    del inner.input[:]
+    inner.input.extend(names)
+    del inner.output[1:]
+    inner.output[0] = "y"
+    feed = {n: row.astype(np.float32) for n, row in zip(names, rows, strict=True) if n}
+    scalars = {n: row[0] for n, row in feed.items() if node.op_type == "Clip" and n != "x0"}
+    entries = [helper.make_tensor_value_info(n, kind, None) for n in feed]
+    exits = [helper.make_tensor_value_info("y", kind, None)]
+    graph = helper.make_graph([inner], "one", entries, exits)
+    model = helper.make_model(graph, opset_imports=flow.model.opset_import)
+    (found,) = ReferenceEvaluator(model).run(None, {**feed, **scalars})
+    return np.asarray(found, np.float64)
+
+
+def _keep(flow: Flow, node: NodeProto) -> str:
+    """Of an operator that leaves a number that is the same everywhere as it is."""
+    channels = flow.values.get(node.input[0])
+    if channels is not None:
+        if channels.axis != 1:
+            return "it stands along another axis"
+        flow.values[node.output[0]] = channels
+    return ""
+
+
+def _average(flow: Flow, node: NodeProto) -> str:
+    why = _keep(flow, node)
+    channels = flow.values.get(node.output[0])
+    edges = _padded(node) and attribute(node, "count_include_pad", 0)
+    if channels is not None and (edges or attribute(node, "ceil_mode", 0)):
+        zero = np.where(channels.constant == 0, 0.0, np.nan)
+        flow.values[node.output[0]] = Channels(channels.ids, zero, channels.axis)
+    return why
+
+
+def _mean(flow: Flow, node: NodeProto) -> str:
+    """Of a mean or maximum over all axes behind the channels."""
+    channels = flow.values.get(node.input[0])
+    if channels is None:
+        return ""
+    rank, axes = flow.rank(node.input[0]), _axes(flow, node)
+    if rank is None or axes is None or channels.axis != 1:
+        return "its shape is not known"
+    if sorted(axis % rank for axis in axes) != list(range(2, rank)):
+        return f"{node.op_type} is over its axis"
+    flow.values[node.output[0]] = channels
+    return ""
+
+
+def _resize(flow: Flow, node: NodeProto) -> str:
+    scales = flow.array(_input(node, 2 if node.op_type == "Resize" else 1))
+    mode = attribute(node, "mode", b"nearest")
+    crops = attribute(node, "coordinate_transformation_mode", b"") == b"tf_crop_and_resize"
+    known = scales is not None and scales.size > 2 and scales[1] == 1 and not _input(node, 3)
+    if not known or crops or mode not in (b"nearest", b"linear", b"bilinear"):
+        return f"it goes into {node.op_type}"
+    return _keep(flow, node)
+
+
+def _axes(flow: Flow, node: NodeProto) -> list[int] | None:
+    """Return the axes that an attribute or the second input states."""
+    stated = attribute(node, "axes", None)
+    return flow.integers(_input(node, 1)) if stated is None else list(stated)
+
+
+def _concat(flow: Flow, node: NodeProto) -> str:
+    rank, axis = flow.rank(node.input[0]), attribute(node, "axis", 1)
+    if rank is None:
+        return "its shape is not known"
+    parts = [_part(flow, name, axis % rank) for name in node.input]
+    found = [one for one in parts if one is not None]
+    if len(found) < len(parts):
+        return "Concat joins it with what is not known"
+    ids = np.concatenate([one.ids for one in found])
+    constant = np.concatenate([one.constant for one in found])
+    flow.values[node.output[0]] = Channels(ids, constant, axis % rank)
+    return ""
+
+
+def _part(flow: Flow, name: str, axis: int) -> Channels | None:
+    """Return the channels of what is joined along `axis`; None where it has others."""
+    known, dims = flow.values.get(name), flow.shapes.get(name, ())
+    if known is not None:
+        return known if known.axis == axis else None
+    count = dims[axis] if len(dims) > axis else None
+    if count is None:
+        return None
+    return Channels(flow.foreign(count), np.full(count, np.nan), axis)
+
+
+def _transpose(flow: Flow, node: NodeProto) -> str:
+    channels, perm = flow.values.get(node.input[0]), attribute(node, "perm", None)
+    if channels is None:
+        return ""
+    if perm is None:
+        return "it goes into Transpose"
+    axis = list(perm).index(channels.axis)
+    flow.values[node.output[0]] = Channels(channels.ids, channels.constant, axis)
+    return ""
+
+
+def _flat(flow: Flow, node: NodeProto) -> str:
+    """Of what leaves each channel's numbers beside each other: [N, C, ...] as [N, C * ...]."""
+    channels = flow.values.get(node.input[0])
+    before, after = (flow.shapes.get(name) for name in (node.input[0], node.output[0]))
+    if channels is None:
+        return ""
+    if before is None or after is None or channels.axis != 1 or len(after) != 2:
+        return "its shape is not known"
+    inner = [one for one in (*before[2:], after[1]) if one is not None]
+    if len(inner) < len(before) - 1:
+        return "its shape is not known"
+    each = prod(inner[:-1])
+    if after[1] != each * channels.ids.size:
+        return f"{node.op_type} mixes it with others"
+    if node.op_type == "Reshape":
+        if len(flow.integers(_input(node, 1)) or ()) != 2:
+            return "its shape is not known"
+        flow.flats.append((node, channels.ids.repeat(each)))
+    ids, constant = channels.ids.repeat(each), channels.constant.repeat(each)
+    flow.values[node.output[0]] = Channels(ids, constant, 1)
+    return ""
+
+
+def _squeeze(flow: Flow, node: NodeProto) -> str:
+    """Of axes of length 1 behind the channels, which come or go."""
+    rank, axes = flow.rank(node.output[0]), _axes(flow, node)
+    if node.op_type == "Squeeze":
+        rank = flow.rank(node.input[0])
+    if rank is None or axes is None or any(axis % rank < 2 for axis in axes):
+        return f"it goes into {node.op_type}"
+    return _keep(flow, node)
+
+
+_ALONE = (
+    "Relu", "LeakyRelu", "Sigmoid", "HardSigmoid", "HardSwish", "Tanh", "Clip", "Elu", "Selu",
+    "Celu", "Softplus", "Softsign", "ThresholdedRelu", "Gelu", "Mish", "Erf", "Abs", "Neg", "Exp",
+    "Sqrt", "Identity", "Dropout", "Add", "Sub", "Mul", "Div", "Min", "Max", "Pow", "PRelu", "Sum",
+)  # fmt: skip
+_RULES: dict[str, Rule] = {
+    "Conv": _conv,
+    "Gemm": _gemm,
+    "MatMul": _matmul,
+    "BatchNormalization": _norm,
+    "MaxPool": _keep,
+    "GlobalAveragePool": _keep,
+    "GlobalMaxPool": _keep,
+    "AveragePool": _average,
+    "ReduceMean": _mean,
+    "ReduceMax": _mean,
+    "Resize": _resize,
+    "Upsample": _resize,
+    "Concat": _concat,
+    "Transpose": _transpose,
+    "Flatten": _flat,
+    "Reshape": _flat,
+    "Squeeze": _squeeze,
+    "Unsqueeze": _squeeze,
+    **dict.fromkeys(_ALONE, _each),
+}
