@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +33,8 @@ from dcformat.coded import (
 )
 from dcformat.errors import ConvertError
 from dcformat.files import scratch_folder
-from dcformat.ids import WIDTH, GraphFormat
+from dcformat.formats import Shrunk
+from dcformat.ids import WIDTH
 from dcformat.model import Model
 
 from .onnx_shrink_cut import Edits, Keep, apply
@@ -45,29 +46,8 @@ from .write_onnx import write
 _ROUNDS = 64  # each takes a channel away at least; what is left then stays
 
 
-@dataclass(frozen=True)
-class Shrunk:
-    """A smaller model, and what is not in it any more.
-
-    `filters` were zero, `channels` nobody took; `bytes` are those of weights and biases in the
-    source's types. `staying` counts the filters of zeros that are still there, by reason.
-    """
-
-    coded: CodedModel
-    filters: int
-    channels: int
-    layers: int
-    bytes: int
-    staying: Mapping[str, int]
-
-
 def shrink(coded: CodedModel) -> Shrunk:
-    """Return `coded` without the filters and channels that its graph can do without.
-
-    Raises ConvertError where there is no ONNX graph.
-    """
-    if coded.graph is None or coded.graph.format != GraphFormat.ONNX:
-        raise ConvertError("has no ONNX graph, which is what filters are taken out of")
+    """Return `coded` without the filters and channels that its ONNX graph can do without."""
     with scratch_folder() as folder:
         write(expand(coded), folder / "whole.onnx")
         proto = onnx.load(folder / "whole.onnx")
@@ -157,8 +137,8 @@ def _values(tensor: CodedTensor, axis: int, keep: Keep) -> Values:
     if isinstance(values, Affine) and values.block:
         if axis == values.axis:
             raise ConvertError(f"tensor {tensor.name!r}: its scales are of blocks of inputs")
-        scale, points = (np.compress(keep, one, axis) for one in (values.scale, values.zero_point))
-        return replace(values, scale=scale, zero_point=points)
+        scale = np.compress(keep, values.scale, axis)
+        return replace(values, scale=scale, zero_point=np.compress(keep, values.zero_point, axis))
     if isinstance(values, Raw) or values.axis != axis:
         return values
     if isinstance(values, Affine):

@@ -188,6 +188,11 @@ def known_op(node: NodeProto) -> str:
     return node.op_type
 
 
+def input_of(node: NodeProto, place: int) -> str:
+    """Return the name of an input, "" if it is left out."""
+    return node.input[place] if len(node.input) > place else ""
+
+
 def attribute(node: NodeProto, name: str, default: Any) -> Any:
     for one in node.attribute:
         if one.name == name:

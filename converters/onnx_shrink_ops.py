@@ -1,6 +1,6 @@
-"""What each operator does to channels: makes them, takes them, lets them through, or joins them.
+"""What each operator does to channels: lets them through, moves them, or joins them.
 
-Sisters: onnx_shrink_flow.py (what is kept of it), onnx_shrink.py.
+Sisters: onnx_shrink_layers.py (those with weights), onnx_shrink_flow.py (what is kept of it).
 """
 
 from __future__ import annotations
@@ -13,14 +13,13 @@ import numpy as np
 from onnx import NodeProto, helper
 from onnx.reference import ReferenceEvaluator
 
-from .onnx_shrink_flow import Channels, Cut, Flow, Numbers, Taken, attribute, known_op
+from .onnx_shrink_flow import Channels, Cut, Flow, Numbers, attribute, input_of, known_op
+from .onnx_shrink_layers import conv, gemm, matmul, norm, padded
 
-Rule = Callable[[Flow, NodeProto], str]  # gives why its inputs stay, "" if they need not
+#: Gives why what goes into an operator stays, "" if it need not.
+Rule = Callable[[Flow, NodeProto], str]
 
 _LAST = "it is an output of the model"
-_BORDER = "padding meets a number that is not zero"
-_VARIES = "it is not the same everywhere"
-_NO_BIAS = "its number has no bias to go to"
 
 
 def follow(flow: Flow) -> None:
@@ -45,145 +44,6 @@ def _inner(node: NodeProto) -> Iterator[str]:
             for inner in graph.node:
                 yield from (*inner.input, *_inner(inner))
             yield from (value.name for value in graph.output)
-
-
-def _take(flow: Flow, node: NodeProto, weight: Numbers, axis: int, why: str) -> None:
-    """Let a layer take what its first input has: hold back what it would miss.
-
-    `weight` has the layer's inputs along `axis`, its outputs along the other; `why` is why a number
-    other than zero cannot go into the bias, "" if it can.
-    """
-    channels = flow.values[node.input[0]]
-    each = np.moveaxis(weight, axis, 0).reshape(channels.ids.size, -1)
-    used = each.any(axis=1)
-    steady = np.isfinite(channels.constant)
-    zero = channels.constant == 0
-    flow.hold(channels.ids[used & ~steady], _VARIES)
-    if why:
-        flow.hold(channels.ids[used & steady & ~zero], why)
-    flow.cuts.append(Cut(node, 1, axis, channels.ids))
-
-
-def _make(
-    flow: Flow, node: NodeProto, weight: Numbers, place: tuple[int, int], bias: Numbers
-) -> None:
-    """Give a layer's outputs ids; `place` is their axis in `weight` and in the result."""
-    axis, where = place
-    zero = ~np.moveaxis(weight, axis, 0).reshape(weight.shape[axis], -1).any(axis=1)
-    ids = flow.new(node, zero)
-    constant = np.where(zero, bias, np.nan)
-    flow.values[node.output[0]] = Channels(ids, constant, where)
-    flow.cuts += [Cut(node, 1, axis, ids), Cut(node, 2, -1, ids)]
-
-
-def _input(node: NodeProto, place: int) -> str:
-    return node.input[place] if len(node.input) > place else ""
-
-
-def _bias(flow: Flow, node: NodeProto, count: int) -> Numbers | None:
-    """Return the bias of each output; None where it is no row of constants."""
-    name = _input(node, 2)
-    if not name:
-        return np.zeros(count)
-    found = flow.parameter(name)
-    if found is None or found.size != count or found.shape[-1] != count:
-        return None
-    return found.reshape(-1).astype(np.float64)
-
-
-def _conv(flow: Flow, node: NodeProto) -> str:
-    weight, group = flow.weight(_input(node, 1)), attribute(node, "group", 1)
-    if weight is None:
-        return "its weight is no constant of one layer"
-    bias = _bias(flow, node, weight.shape[0])
-    if bias is None:
-        return "its bias is no constant"
-    channels = flow.values.get(node.input[0])
-    if group > 1 and channels is not None and group == channels.ids.size and channels.axis == 1:
-        return _depthwise(flow, node, weight, bias)
-    if group > 1:
-        return "it goes into groups"
-    if channels is not None and channels.axis != 1:
-        return "it stands along another axis"
-    if channels is not None:
-        _take(flow, node, weight, 1, _BORDER if _padded(node) else "")
-        sums = weight.astype(np.float64).reshape(*weight.shape[:2], -1).sum(axis=2)
-        flow.taken.append(Taken(node, channels, sums.T))
-    _make(flow, node, weight, (0, 1), bias)
-    return ""
-
-
-def _depthwise(flow: Flow, node: NodeProto, weight: Numbers, bias: Numbers) -> str:
-    channels = flow.values[node.input[0]]
-    times = weight.shape[0] // channels.ids.size
-    ids, constant = channels.ids.repeat(times), channels.constant.repeat(times)
-    sums = weight.astype(np.float64).reshape(weight.shape[0], -1).sum(axis=1)
-    zero = ~weight.reshape(weight.shape[0], -1).any(axis=1)
-    edge = np.where(constant == 0, 0.0, np.nan) if _padded(node) else constant
-    found = np.where(zero, 0.0, edge * sums) + bias
-    flow.values[node.output[0]] = Channels(ids, found, 1)
-    flow.cuts += [Cut(node, 1, 0, ids), Cut(node, 2, -1, ids)]
-    flow.groups.append((node, channels.ids))
-    return ""
-
-
-def _padded(node: NodeProto) -> bool:
-    auto = attribute(node, "auto_pad", b"NOTSET")
-    return any(attribute(node, "pads", [])) or auto not in (b"NOTSET", b"VALID", b"")
-
-
-def _gemm(flow: Flow, node: NodeProto) -> str:
-    weight, right = flow.weight(_input(node, 1)), attribute(node, "transB", 0)
-    if weight is None or weight.ndim != 2 or attribute(node, "transA", 0):
-        return "its weight is no constant of one layer"
-    bias = _bias(flow, node, weight.shape[0 if right else 1])
-    if bias is None:
-        return "its bias is no row of constants"
-    plain = attribute(node, "alpha", 1.0) == 1 and attribute(node, "beta", 1.0) == 1
-    if not plain:
-        return "its layer has factors"
-    channels = flow.values.get(node.input[0])
-    inner, outer = (1, 0) if right else (0, 1)
-    if channels is not None and channels.axis != 1:
-        return "it stands along another axis"
-    if channels is not None:
-        _take(flow, node, weight, inner, "")
-        each = weight.astype(np.float64)
-        flow.taken.append(Taken(node, channels, each.T if right else each))
-    _make(flow, node, weight, (outer, 1), bias)
-    return ""
-
-
-def _matmul(flow: Flow, node: NodeProto) -> str:
-    weight, rank = flow.weight(_input(node, 1)), flow.rank(node.input[0])
-    if weight is None or weight.ndim != 2:
-        return "its weight is no constant of one layer"
-    if rank is None or rank < 2:
-        return "its shape is not known"
-    channels = flow.values.get(node.input[0])
-    if channels is not None and channels.axis != rank - 1:
-        return "it stands along another axis"
-    if channels is not None:
-        _take(flow, node, weight, 0, _NO_BIAS)
-    _make(flow, node, weight, (1, rank - 1), np.zeros(weight.shape[1]))
-    return ""
-
-
-def _norm(flow: Flow, node: NodeProto) -> str:
-    channels = flow.values.get(node.input[0])
-    if channels is None:
-        return ""
-    found = [flow.parameter(name) for name in node.input[1:5]]
-    if channels.axis != 1 or len(found) != 4 or attribute(node, "training_mode", 0):
-        return "it goes into a norm of another kind"
-    if any(one is None or one.shape != channels.ids.shape for one in found):
-        return "its norm is not constant"
-    scale, bias, mean, spread = (one.astype(np.float64) for one in found if one is not None)
-    root = np.sqrt(spread + attribute(node, "epsilon", 1e-5))
-    constant = np.where(scale == 0, bias, (channels.constant - mean) * scale / root + bias)
-    flow.values[node.output[0]] = Channels(channels.ids, constant, 1)
-    flow.cuts += [Cut(node, place, 0, channels.ids) for place in range(1, 5)]
-    return ""
 
 
 def _each(flow: Flow, node: NodeProto) -> str:
@@ -286,7 +146,7 @@ def _keep(flow: Flow, node: NodeProto) -> str:
 def _average(flow: Flow, node: NodeProto) -> str:
     why = _keep(flow, node)
     channels = flow.values.get(node.output[0])
-    edges = _padded(node) and attribute(node, "count_include_pad", 0)
+    edges = padded(node) and attribute(node, "count_include_pad", 0)
     if channels is not None and (edges or attribute(node, "ceil_mode", 0)):
         zero = np.where(channels.constant == 0, 0.0, np.nan)
         flow.values[node.output[0]] = Channels(channels.ids, zero, channels.axis)
@@ -308,10 +168,10 @@ def _mean(flow: Flow, node: NodeProto) -> str:
 
 
 def _resize(flow: Flow, node: NodeProto) -> str:
-    scales = flow.array(_input(node, 2 if node.op_type == "Resize" else 1))
+    scales = flow.array(input_of(node, 2 if node.op_type == "Resize" else 1))
     mode = attribute(node, "mode", b"nearest")
     crops = attribute(node, "coordinate_transformation_mode", b"") == b"tf_crop_and_resize"
-    known = scales is not None and scales.size > 2 and scales[1] == 1 and not _input(node, 3)
+    known = scales is not None and scales.size > 2 and scales[1] == 1 and not input_of(node, 3)
     if not known or crops or mode not in (b"nearest", b"linear", b"bilinear"):
         return f"it goes into {node.op_type}"
     return _keep(flow, node)
@@ -320,7 +180,7 @@ def _resize(flow: Flow, node: NodeProto) -> str:
 def _axes(flow: Flow, node: NodeProto) -> list[int] | None:
     """Return the axes that an attribute or the second input states."""
     stated = attribute(node, "axes", None)
-    return flow.integers(_input(node, 1)) if stated is None else list(stated)
+    return flow.integers(input_of(node, 1)) if stated is None else list(stated)
 
 
 def _concat(flow: Flow, node: NodeProto) -> str:
@@ -374,7 +234,7 @@ def _flat(flow: Flow, node: NodeProto) -> str:
     if after[1] != each * channels.ids.size:
         return f"{node.op_type} mixes it with others"
     if node.op_type == "Reshape":
-        if len(flow.integers(_input(node, 1)) or ()) != 2:
+        if len(flow.integers(input_of(node, 1)) or ()) != 2:
             return "its shape is not known"
         flow.flats.append((node, channels.ids.repeat(each)))
     ids, constant = channels.ids.repeat(each), channels.constant.repeat(each)
@@ -398,10 +258,10 @@ _ALONE = (
     "Sqrt", "Identity", "Dropout", "Add", "Sub", "Mul", "Div", "Min", "Max", "Pow", "PRelu", "Sum",
 )  # fmt: skip
 _RULES: dict[str, Rule] = {
-    "Conv": _conv,
-    "Gemm": _gemm,
-    "MatMul": _matmul,
-    "BatchNormalization": _norm,
+    "Conv": conv,
+    "Gemm": gemm,
+    "MatMul": matmul,
+    "BatchNormalization": norm,
     "MaxPool": _keep,
     "GlobalAveragePool": _keep,
     "GlobalMaxPool": _keep,

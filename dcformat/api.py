@@ -129,7 +129,8 @@ def compress(
     """
     recipe = preset_recipe(preset) if isinstance(preset, str) else preset
     stages = with_settings(recipe, **settings)
-    return with_scales(run_stages(model, stages, progress=progress, jobs=jobs), model.scales)
+    coded = with_scales(run_stages(model, stages, progress=progress, jobs=jobs), model.scales)
+    return formats.shrink(coded).coded if stages.shrink else coded
 
 
 def save(

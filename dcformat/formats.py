@@ -1,8 +1,9 @@
 """Readers and writers of foreign formats, found by entry point.
 
 A converter package declares objects in the group `dcformat.converters`; the names are
-`read-<format>` and `write-<format>`, and `take-<framework>` for what takes a model out of a running
-program. Nothing is imported until a file of that kind is met.
+`read-<format>` and `write-<format>`, `take-<framework>` for what takes a model out of a running
+program, and `shrink-<graph>` for what takes filters of zeros out of a graph. Nothing is imported
+until a file of that kind is met.
 """
 
 from __future__ import annotations
@@ -13,10 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from .errors import ConvertError
+from .ids import GraphFormat
 from .model import Model
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
+
+    from .coded import CodedModel
 
 GROUP = "dcformat.converters"
 
@@ -71,6 +75,22 @@ class Writer:
     beside: Callable[[Path], Sequence[Path]] = lambda _: ()
 
 
+@dataclass(frozen=True)
+class Shrunk:
+    """A smaller model, and what is not in it any more.
+
+    `filters` were zero everywhere, `channels` nobody took; `bytes` are those of weights and biases
+    in the source's types. `staying` counts the filters of zeros that are still there, by reason.
+    """
+
+    coded: CodedModel
+    filters: int = 0
+    channels: int = 0
+    layers: int = 0
+    bytes: int = 0
+    staying: Mapping[str, int] = field(default_factory=dict)
+
+
 Kind = TypeVar("Kind", Reader, Writer)
 
 
@@ -108,6 +128,21 @@ def taker_for(framework: str) -> Callable[..., Model]:
         raise ConvertError(f"no converter takes models of {framework}")
     taker: Callable[..., Model] = names[framework].load()
     return taker
+
+
+def shrink(coded: CodedModel) -> Shrunk:
+    """Return a coded model without the filters and channels that its graph can do without.
+
+    Raises ConvertError where it has no graph of a kind that a converter knows.
+    """
+    if coded.graph is None:
+        raise ConvertError("has no graph, which is what filters are taken out of")
+    name = GraphFormat(coded.graph.format).name.lower()
+    names = known("shrink")
+    if name not in names:
+        raise ConvertError(f"no converter takes filters out of graphs of {name}")
+    shrinker: Callable[[CodedModel], Shrunk] = names[name].load()
+    return shrinker(coded)
 
 
 def _pick(verb: str, path: Path, format: str | None, kind: type[Kind]) -> Kind:

@@ -31,6 +31,7 @@ from .ids import WIDTH, DType, Meta, Section
 from .model import Array, LayerFormat, Model, Tensor
 from .scaled import real, with_scales
 from .verify_run import check_outputs
+from .verify_shrunk import check_shrunk
 
 F64 = npt.NDArray[np.float64]
 
@@ -59,7 +60,8 @@ def check_source(
     """Compare `file` with the model at `path`; returns the checks and the largest error.
 
     `outputs` is (runs, seed) where both models shall also be run. Where the recipe equalizes,
-    numbers are compared with the equalized ones. Raises ConvertError if the source cannot be read.
+    numbers are compared with the equalized ones; of a shrunk graph verify_shrunk.py tells. Raises
+    ConvertError if the source cannot be read.
     """
     model = formats.reader_for(path).read(path)
     checks = [_check_digest(file, model)]
@@ -69,6 +71,9 @@ def check_source(
             *checks,
             skipped("tensors", f"the file has a graph, the source gave none: {why}"),
         ], None
+    recipe = _recipe(file)
+    if recipe is not None and recipe.shrink:
+        return [*checks, *check_shrunk(file, path, model, recipe, outputs)], None
     wanted = real(_prepared(file, model))
     faults, pairs = _pair(file, wanted)
     if faults:
@@ -86,10 +91,16 @@ def check_source(
 
 def _prepared(file: File, model: Model) -> Model:
     """Return the model as the file's recipe prepares it; as it is where that cannot be read."""
+    recipe = _recipe(file)
+    return model if recipe is None else prepared(model, recipe)
+
+
+def _recipe(file: File) -> Recipe | None:
+    """Return the file's recipe; None where it cannot be read, which the check of it says."""
     try:
-        return prepared(model, recipe_from_json(file.metadata[Meta.RECIPE].decode()))
-    except (KeyError, DcfError, UnicodeDecodeError):  # the check of the recipe says it
-        return model
+        return recipe_from_json(file.metadata[Meta.RECIPE].decode())
+    except (KeyError, DcfError, UnicodeDecodeError):
+        return None
 
 
 def _pair(file: File, model: Model) -> tuple[list[str], list[_Pair]]:

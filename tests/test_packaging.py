@@ -64,7 +64,7 @@ def test_every_converter_that_is_promised_loads_and_knows_its_name(name: str) ->
     (entry,) = entry_points(group="dcformat.converters", name=name)
     verb, kind = name.split("-", 1)
     converter = entry.load()
-    if verb == "take":  # live objects have no file format
+    if verb in ("take", "shrink"):  # of live objects and of graphs: no file format
         assert callable(converter)
         return
     assert type(converter).__name__.lower() == {"read": "reader", "write": "writer"}[verb]

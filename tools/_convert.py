@@ -22,7 +22,7 @@ from dcformat.encode import Settings, encode_to
 from dcformat.errors import ConvertError
 from dcformat.file import File, load, model_of
 from dcformat.files import atomic_output, scratch_folder
-from dcformat.formats import Made
+from dcformat.formats import Made, Shrunk
 from dcformat.ids import BITS, GraphFormat, Section
 from dcformat.model import Model
 from dcformat.scaled import real, with_integers
@@ -77,7 +77,7 @@ class Outcome:
     `made` is what a writer of several files says; `stored` is then what they take in flash.
     `files` are those beside the input in which some of its numbers are; `measured` is what a
     search found, `curves` what it drew. `row_cost` are the bytes that it takes to make every row
-    decodable alone, None where that was not asked for.
+    decodable alone, None where that was not asked for. `shrunk` is what left the graph.
     """
 
     job: Job
@@ -95,6 +95,7 @@ class Outcome:
     measured: Measured | None = None
     curves: Curves | None = None
     row_cost: int | None = None
+    shrunk: Shrunk | None = None
 
     @property
     def worst(self) -> Line | None:
@@ -129,7 +130,8 @@ def _compress(job: Job, path: Path, model: Model, wishes: Wishes, tick: Tick) ->
     choice = Choice(path, model, wishes.recipe, settings, wishes.data, wishes.goal, wishes.fixed)
     chosen = choice.make(tick)
     coded = chosen.coded
-    outcome = _store(job, coded, wishes, wishes.recipe.target, tick)
+    shrunk = formats.shrink(coded) if chosen.recipe.shrink else None
+    outcome = _store(job, shrunk.coded if shrunk else coded, wishes, wishes.recipe.target, tick)
     return replace(
         outcome,
         layers=_layers(model),
@@ -141,6 +143,7 @@ def _compress(job: Job, path: Path, model: Model, wishes: Wishes, tick: Tick) ->
         files=model.files,
         measured=chosen.measured,
         curves=chosen.curves,
+        shrunk=shrunk,
     )
 
 

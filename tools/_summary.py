@@ -47,6 +47,8 @@ def describe_recipe(recipe: Recipe) -> str:
     if recipe.prune:
         unit = "" if recipe.prune_unit == "element" else f"{recipe.prune_unit}s of "
         what += f", {recipe.prune:.4g} of {unit}them pruned"
+    if recipe.shrink:
+        what += ", filters of zeros taken out of the graph"
     if recipe.rules:
         what += f", {count_of(len(recipe.rules), 'rule')} for single layers"
     return f"{recipe.preset}: lossy, {what}; {KEEP}"
@@ -55,7 +57,9 @@ def describe_recipe(recipe: Recipe) -> str:
 def is_lossy(recipe: Recipe) -> bool:
     """Tell whether any tensor may change by `recipe`."""
     settings = [vars(recipe), *(r.settings for r in recipe.rules)]
-    return any(s.get("method", "exact") != "exact" or asks_to_prune(s) for s in settings)
+    return recipe.shrink or any(
+        s.get("method", "exact") != "exact" or asks_to_prune(s) for s in settings
+    )
 
 
 def show(talk: Talk, outcome: Outcome) -> None:
@@ -69,6 +73,7 @@ def show(talk: Talk, outcome: Outcome) -> None:
         ("source file", human_size(outcome.source) + _against_source(outcome)),
         ("largest error", "" if outcome.worst is None else _worst(outcome.worst)),
         *_measured(outcome),
+        *_shrunk(outcome),
         ("left alone", _listed(_left_alone(outcome))),
         ("in the graph", _listed(_counted(_staying(outcome)))),
         *(("note", safe_name(note)) for note in _other_notes(outcome)),
@@ -125,6 +130,16 @@ def _measured(outcome: Outcome) -> list[tuple[str, str]]:
         ("changed", f"{after.changed:,} of {samples} answered otherwise"),
         ("outputs", f"{decibels(found.divergence):.1f} dB from the source's, on {data}"),
     ]
+
+
+def _shrunk(outcome: Outcome) -> list[tuple[str, str]]:
+    """Return rows that say what left the graph, and why filters of zeros stay in it."""
+    found = outcome.shrunk
+    if found is None:
+        return []
+    what = f"{count_of(found.filters, 'filter')} of zeros, {count_of(found.channels, 'channel')} "
+    where = f"nobody took, of {count_of(found.layers, 'layer')}: {human_size(found.bytes)} less"
+    return [("shrunk", what + where), ("stay", _listed(dict(found.staying)))]
 
 
 def _worst(worst: Line) -> str:
@@ -212,8 +227,17 @@ def as_json(outcome: Outcome) -> dict[str, Any]:
         "assumed": outcome.assumed,
         "measured": outcome.measured.facts() if outcome.measured else None,
         "curves": outcome.curves.facts() if outcome.curves else None,
+        "shrunk": _shrunk_facts(outcome),
         **(outcome.made.facts if outcome.made else {}),
     }
+
+
+def _shrunk_facts(outcome: Outcome) -> dict[str, Any] | None:
+    found = outcome.shrunk
+    if found is None:
+        return None
+    names = ("filters", "channels", "layers", "bytes")
+    return {name: getattr(found, name) for name in names} | {"staying": dict(found.staying)}
 
 
 def _line(line: Line) -> dict[str, Any]:

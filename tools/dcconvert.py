@@ -32,6 +32,8 @@ With --json, one object on standard output (on standard error where that carries
                 "measured": {"metric": "top1", "before": 0.93, "after": 0.928, ...}}]}   of a
                                           search (spec/registry.md, EVIDENCE); else null
                 "curves": {"parts": [...], "layers": {...}, "front": [...]},  with --plot
+                "shrunk": {"filters": 22, "channels": 0, "layers": 3, "bytes": 771916,
+                           "staying": {"it goes into Softmax": 3}},       null without --shrink
                 "arena": {"before": 24272, "after": 24800, "reason": "",     with --arena; null
                           "runtime": "tflite-micro 0.dev1"}                  and a reason where
                                                                              that refuses it
@@ -73,7 +75,7 @@ from dcformat.tools._terminal import Talk
 
 C_OPTIONS = ("c_form", "prefix", "layout", "pack_int4", "activations", "selftest", "with_decoder")
 TFLITE_OPTIONS = ("batch", "weights")
-_LOSSY_OPTIONS = ("preset", "bits", "prune", "quantizer", "recipe")
+_LOSSY_OPTIONS = ("preset", "bits", "prune", "quantizer", "shrink", "recipe")
 _DCF_OPTIONS = ("target", "no_names", "no_graph")
 _CODED_OPTIONS = ("prefer", "row_access")
 _C, _TFLM, _TFLITE = "c", "tflm", "tflite"
@@ -103,6 +105,7 @@ def _show_cmake_dir(ctx: click.Context, _: click.Parameter, wanted: bool) -> Non
 @click.option(
     "--quantizer", type=click.Choice(QUANTIZERS["codebook"]), help="deep: how levels are chosen."
 )
+@click.option("--shrink", is_flag=True, help="Take filters of zeros out of the graph.")
 @click.option("--target", type=click.Choice(TARGETS), help="host adds zstd (default if lossless).")
 @click.option(
     "--prefer", type=click.Choice(["size", "speed"]), default="size", help="Smallest, or fast."
@@ -261,6 +264,7 @@ def _recipe(options: dict[str, Any]) -> Recipe:
     """Return the recipe of file and options; options win."""
     names = ("preset", "bits", "prune", "quantizer", "target")
     stated = {name: options[name] for name in names if options[name] is not None}
+    stated |= {"shrink": True} if options["shrink"] else {}
     if options["recipe"] is not None:
         return with_settings(read_recipe(options["recipe"]), **stated)
     try:

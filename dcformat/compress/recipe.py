@@ -47,7 +47,9 @@ class Recipe(Settings):
     `method` and `target` follow from `preset` where they are not given: "lossless" is for
     hosts, the others for microcontrollers. Of the rules that match a tensor, the last that
     states a setting wins. `equalize`: first make the ranges of channels between layers equal, as
-    equalize.py does; `bias_correction`: at last correct biases, as bias.py does.
+    equalize.py does; `bias_correction`: at last correct biases, as bias.py does; `shrink`:
+    afterwards take filters of zeros out of the graph, which api.py and the commands do
+    (formats.shrink), not this folder.
     `origin` is the file that errors name; it is not part of the value, nor is `evidence`, what was
     measured (JSON) of the numbers whose content id is `evidence_of`.
     `calibration` is the SHA-256 of the data that feedback and biases are made from, or
@@ -60,6 +62,7 @@ class Recipe(Settings):
     target: str = ""
     equalize: bool = False
     bias_correction: bool = False
+    shrink: bool = False
     calibration: str = ""
     rules: tuple[Rule, ...] = ()
     origin: str = field(default="", compare=False)
@@ -235,7 +238,7 @@ def _check_together(recipe: Recipe) -> None:
     place = recipe.origin
     if recipe.preset == "lossless":
         lossy = [r.match for r in recipe.rules if _is_lossy(r.settings)]
-        for key in ("equalize", "bias_correction"):
+        for key in ("equalize", "bias_correction", "shrink"):
             if getattr(recipe, key):
                 raise ConvertError(f"{key} changes numbers, preset lossless none", place=place)
         if recipe.method != "exact" or lossy:
@@ -279,5 +282,13 @@ def _place(origin: str, part: str) -> str:
 _DEFAULTS = tuple(CHECKS)
 MAX_RULES = 1000  #: layers of a recipe: work is rules times tensors
 #: Not of single layers.
-_OF_ALL = ("preset", "target", "calibration", "prune_scope", "equalize", "bias_correction")
+_OF_ALL = (
+    "preset",
+    "target",
+    "calibration",
+    "prune_scope",
+    "equalize",
+    "bias_correction",
+    "shrink",
+)
 _PER_LAYER = tuple(key for key in CHECKS_OF_LAYERS if key not in _OF_ALL)

@@ -256,6 +256,7 @@ CHECKS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "requantize": _YES,
     "equalize": _YES,
     "bias_correction": _YES,
+    "shrink": _YES,
     "calibration": ('a SHA-256 or "synthetic"', _is_calibration),
     "min_elements": ("a whole number from 0 on", lambda v: _whole(v, 0, 1 << 40)),
 }

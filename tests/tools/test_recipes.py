@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from conftest import ROOT
 import dcformat
 from dcformat.compress import preset_recipe, settings
 from dcformat.compress.recipe import read_recipe
+from dcformat.ids import Meta
 
 pytest_plugins = ["command_fixtures"]
 
@@ -104,3 +106,29 @@ def test_a_real_network_goes_through_every_stage(
     assert sizes[0] < sizes[2] or method == "fixed"
     report = dcformat.verify(tmp_path / "0.dcf", against=source, run=True)
     assert report.ok, report
+
+
+def test_shrinking_is_said_and_kept_in_the_file(run: Any, net: Path, tmp_path: Path) -> None:
+    recipe, plain, made = (tmp_path / name for name in ("r.toml", "a.dcf", "b.dcf"))
+    recipe.write_text('version = 1\n[defaults]\nprune = 0.25\nprune_unit = "filter"\n')
+    assert run("dcconvert", net, "-o", plain, "--recipe", recipe, "-q").exit_code == 0
+    result = run("dcconvert", net, "-o", made, "--recipe", recipe, "--shrink")
+    assert result.exit_code == 0, result.stderr
+    assert "filters of zeros taken out of the graph" in result.stdout
+    line = next(line for line in result.stdout.splitlines() if line.split()[0] == "shrunk")
+    assert "4 filters of zeros, 0 channels nobody took, of 1 layer" in line
+    assert "it is an output of the model (2)" in result.stdout
+    assert made.stat().st_size < plain.stat().st_size
+    assert b'"shrink":true' in dcformat.load(made).metadata[Meta.RECIPE]
+    (file,) = json.loads(run("dcconvert", net, "-o", made, "--recipe", recipe, "--shrink",
+                             "--json").stdout)["files"]  # fmt: skip
+    assert file["shrunk"] == {
+        "filters": 4, "channels": 0, "layers": 1, "bytes": 4 * 4 * (18 + 1 + 90),
+        "staying": {"it is an output of the model": 2},
+    }  # fmt: skip
+    checked = run("dcverify", made, "--against", net)
+    assert checked.exit_code == 0, checked.stdout
+    assert "shrunk by 4 filters and 0 channels: followed again, the same" in checked.stdout
+    again = run("dcconvert", made, "-o", tmp_path / "c.dcf", "--shrink")
+    assert again.exit_code == 2
+    assert "never quantized again" in again.stderr
