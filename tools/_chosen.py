@@ -27,6 +27,7 @@ from dcformat.tools._terminal import Tick
 from dcformat.tools._trials import Trials
 
 SYNTHETIC = "synthetic"
+_NAMES = {GraphFormat.ONNX: "ONNX", GraphFormat.TFLITE: "TFLite"}
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,7 @@ class Choice:
         """Return an ONNX file of the model as `recipe` prepares it; `made` if it is a new one."""
         if not recipe.equalize and self.source.suffix == ".onnx":
             return self.source
-        self._check_graph()
+        self._check_graph(GraphFormat.ONNX)
         writer_for(made).write(prepared(self.model, recipe), made)
         return made
 
@@ -153,17 +154,19 @@ class Choice:
 
     def _trials(self, metric: str, recipe: Recipe | None = None) -> Trials:
         """Return trials of the model, as `recipe` prepares it."""
-        self._check_graph()
+        self._check_graph(GraphFormat.ONNX, GraphFormat.TFLITE)
         weights = [n for n, use in uses_of(self.model).items() if use.role == "weight"]
-        model: Path | Model = self.source if self.source.suffix == ".onnx" else self.model
+        plain = self.source.suffix in (".onnx", ".tflite")
+        model: Path | Model = self.source if plain else self.model
         if recipe is not None and recipe.equalize:
             model = prepared(self.model, recipe)
         return Trials(model, weights, self.data.calib, self.data.evaluation, metric)
 
-    def _check_graph(self) -> None:
+    def _check_graph(self, *formats: GraphFormat) -> None:
         graph = self.model.graph
-        if graph is None or graph.format != GraphFormat.ONNX:
-            problem = "has no ONNX graph to run, which calibration and searches need"
+        if graph is None or graph.format not in formats:
+            names = " or ".join(_NAMES[one] for one in formats)
+            problem = f"has no {names} graph to run, which calibration and searches need"
             raise ConvertError(problem, place=str(self.source))
 
     def _calibration(self) -> str:

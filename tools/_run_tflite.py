@@ -6,7 +6,7 @@ Sister: tools/_run.py, which calls it in a child process with limits.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -26,20 +26,33 @@ class Input:
 
 
 class LiteRtSession:
-    """An interpreter of one thread, with LiteRT's own kernels and no delegate."""
+    """An interpreter of one thread, with LiteRT's own kernels and no delegate.
 
-    def __init__(self, path: str) -> None:
+    `model` is the path of a file, or its bytes.
+    """
+
+    def __init__(self, model: str | bytes) -> None:
         from ai_edge_litert.interpreter import (  # noqa: PLC0415 - slow, and after the limits
             Interpreter,
             OpResolverType,
         )
 
         kernels = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
-        self._interpreter = Interpreter(path, experimental_op_resolver_type=kernels, num_threads=1)
+        given: dict[str, Any] = {"experimental_op_resolver_type": kernels, "num_threads": 1}
+        given["model_path" if isinstance(model, str) else "model_content"] = model
+        self._interpreter = Interpreter(**given)
 
     def get_inputs(self) -> list[Input]:
         """Return the inputs; axes that the file leaves open have names."""
         return [_input(number, d) for number, d in enumerate(self._details())]
+
+    def named_inputs(self) -> list[Input]:
+        """Return the inputs under the names that the file gives them."""
+        inputs, names = self.get_inputs(), [str(d["name"]) for d in self._details()]
+        return [replace(one, name=name) for one, name in zip(inputs, names, strict=True)]
+
+    def output_names(self) -> list[str]:
+        return [str(details["name"]) for details in self._interpreter.get_output_details()]
 
     def run(self, _: None, feed: Mapping[str, npt.NDArray[Any]]) -> list[npt.NDArray[Any]]:
         """Return copies of the outputs, in the model's order."""

@@ -35,12 +35,14 @@ from dcformat.compress import Gram
 from dcformat.errors import ConvertError
 from dcformat.file import load, model_of
 from dcformat.files import scratch_folder
+from dcformat.ids import GraphFormat
 from dcformat.model import Model
 from dcformat.verify_run import ended_by, need_runtime
 
 from ._trials_pipe import BrokenMessageError, receive, send
 
 BATCH = 32
+_EXTERNAL = {"external": True}
 MEMORY_BYTES = 8 << 30
 CPU_SECONDS = 24 * 3600
 _ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL")}  # of NumPy
@@ -76,9 +78,9 @@ class Evaluation:
 class Trials:
     """A model and its data, in a child process that lives as long as the `with` block.
 
-    `model` is ONNX, as bytes or a file, a .dcf file, or a Model with an ONNX graph; `weights` are
-    names of its tensors. `fixed` are those that cannot be varied, with the reason. `batch` is how
-    many samples run at once. Without `evaluation` the calibration data serve, and `most` is
+    `model` is ONNX, as bytes or a file, a .tflite or .dcf file, or a Model with a graph; `weights`
+    are names of its tensors. `fixed` are those that cannot be varied, with the reason. `batch` is
+    how many samples run at once. Without `evaluation` the calibration data serve, and `most` is
     how many of them are used, in whole batches. Raises ConvertError.
     """
 
@@ -94,17 +96,18 @@ class Trials:
         seed: int = 0,
         most: int | None = None,
     ) -> None:
-        need_runtime("model.onnx")
         if batch < 1 or (most is not None and most < 1):
             raise ConvertError("batch and the number of samples are 1 or more")
         self.synthetic = calib is None
         self.most = most
         with ExitStack() as stack:
             folder = stack.enter_context(scratch_folder())
+            file = _as_file(model, folder)
+            need_runtime(file)
             self._child = stack.enter_context(_Child(folder))
             opened = {
                 "do": "open",
-                "model": str(_as_file(model, folder)),
+                "model": str(file),
                 "weights": list(weights),
                 "calib": _absolute(calib),
                 "evaluation": _absolute(evaluation),
@@ -160,7 +163,7 @@ class Trials:
 
 
 def _as_file(model: Union[bytes, Path, Model], folder: Path) -> Path:
-    """Return an ONNX file of the model; one that has to be made is in `folder`."""
+    """Return an ONNX or TFLite file of the model; one that has to be made is in `folder`."""
     made = folder / "model.onnx"
     if isinstance(model, bytes):
         made.write_bytes(model)
@@ -169,7 +172,9 @@ def _as_file(model: Union[bytes, Path, Model], folder: Path) -> Path:
         if not model.name.lower().endswith(".dcf"):
             return model.resolve()
         model = model_of(load(model))
-    formats.writer_for(made).write(model, made, external=True)
+    if model.graph is not None and model.graph.format == GraphFormat.TFLITE:
+        made = folder / "model.tflite"
+    formats.writer_for(made).write(model, made, **({} if made.suffix == ".tflite" else _EXTERNAL))
     return made
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -75,6 +75,11 @@ class TrialModel:
     def _answers(self, given: list[npt.NDArray[Any]]) -> list[npt.NDArray[Any]]:
         feed = {one.name: array for one, array in zip(self.inputs, given, strict=True)}
         return list(self.run(feed, self.feed_of({})).values())
+
+    @property
+    def fixed(self) -> Mapping[str, str]:
+        """Weights that cannot be varied, with the reason."""
+        return self.trial.fixed
 
     def feed_of(self, changed: Mapping[str, npt.NDArray[Any]]) -> Arrays:
         """Return all weights by the names of inputs, `changed` in place of the model's own."""
@@ -154,10 +159,18 @@ def ranges(model: TrialModel, samples: Samples, names: Sequence[str]) -> npt.NDA
     return found
 
 
+class AnyModel(Protocol):
+    """What runs: of whatever format, with weights as `feed_of` gives them."""
+
+    def feed_of(self, changed: Mapping[str, npt.NDArray[Any]]) -> Any: ...
+
+    def run(self, feed: Arrays, weights: Any) -> Arrays: ...
+
+
 class Runs:
     """A model on samples; the float model's outputs are kept where they have room."""
 
-    def __init__(self, model: TrialModel, samples: Samples) -> None:
+    def __init__(self, model: AnyModel, samples: Samples) -> None:
         self.model, self.samples = model, samples
         self._own = model.feed_of({})
         self._kept: list[Arrays] = []

@@ -31,6 +31,7 @@ from ._trials_data import Samples, samples_of, synthetic_samples
 from ._trials_metrics import SMALLER_IS_BETTER, metric_of
 from ._trials_model import Grams, Runs, TrialModel, ranges
 from ._trials_pipe import BrokenMessageError, Message, receive, send
+from ._trials_tflite import LiteModel
 
 Arrays = dict[str, npt.NDArray[Any]]
 Answer = tuple[dict[str, Any], Arrays]
@@ -79,10 +80,16 @@ def answer(bench: Bench, header: dict[str, Any], arrays: Arrays) -> Answer:
         return {"error": " ".join(str(error).split())[:500] or type(error).__name__}, {}
 
 
-class Bench:
-    """A model with its samples, once it is opened."""
+def _model_of(path: Path, weights: Sequence[str]) -> TrialModel | LiteModel:
+    if path.suffix.lower() == ".tflite":
+        return LiteModel(path, weights)
+    return TrialModel(path, weights)
 
-    model: TrialModel
+
+class Bench:
+    """A model with its samples, once it is opened; of TFLite without second moments."""
+
+    model: TrialModel | LiteModel
     calibration: Runs
     evaluation: Runs
     grams: Grams
@@ -98,7 +105,7 @@ class Bench:
         if kind == "gram":
             return self._gram(header["name"])
         if kind == "ranges":
-            return {}, {"ranges": ranges(self.model, self.calibration.samples, header["names"])}
+            return self._ranges(header["names"])
         if kind == "evaluate":
             return self._evaluate(arrays)
         raise ConvertError(f"unknown request {kind!r}")
@@ -106,15 +113,16 @@ class Bench:
     def _open(self, header: dict[str, Any]) -> dict[str, Any]:
         self.metric_name = header["metric"]
         self.metric = metric_of(header["metric"])
-        self.model = TrialModel(Path(header["model"]), header["weights"])
+        self.model = _model_of(Path(header["model"]), header["weights"])
         calibration = self._samples(header["calib"], header, labelled=False)
         evaluation = calibration
         if header["evaluation"]:
             evaluation = self._samples(header["evaluation"], header, labelled=True)
         self.calibration = Runs(self.model, calibration)
         self.evaluation = Runs(self.model, evaluation)
-        self.grams = Grams(self.model, calibration, header["most"])
-        return {"samples": calibration.plan.samples, "fixed": dict(self.model.trial.fixed)}
+        if isinstance(self.model, TrialModel):
+            self.grams = Grams(self.model, calibration, header["most"])
+        return {"samples": calibration.plan.samples, "fixed": dict(self.model.fixed)}
 
     def _samples(self, path: str | None, header: dict[str, Any], *, labelled: bool) -> Samples:
         if path is None:
@@ -123,7 +131,14 @@ class Bench:
         inputs, batch = self.model.inputs, header["batch"]
         return samples_of(Path(path), inputs, batch, labelled=labelled)
 
+    def _ranges(self, names: Sequence[str]) -> Answer:
+        if not isinstance(self.model, TrialModel):
+            raise ConvertError("inner values are looked at of ONNX models only")
+        return {}, {"ranges": ranges(self.model, self.calibration.samples, names)}
+
     def _gram(self, name: str) -> Answer:
+        if not isinstance(self.model, TrialModel):
+            return {"groups": 0}, {}
         moments = self.grams.of(name)
         if moments is None:
             return {"groups": 0}, {}

@@ -205,7 +205,7 @@ def test_a_model_without_an_onnx_graph_cannot_be_run(task, tmp_path):
     model = dcformat.read(task / "net.onnx")
     dcformat.write(model, tmp_path / "w.safetensors")
     out = run(tmp_path, "-o", tmp_path / "n.dcf", "--fit", "1800", model="w.safetensors", code=1)
-    assert "w.safetensors: has no ONNX graph to run" in out
+    assert "w.safetensors: has no ONNX or TFLite graph to run" in out
 
 
 def test_the_first_line_says_what_is_searched_for(task, tmp_path):
