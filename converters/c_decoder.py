@@ -58,6 +58,7 @@ def features(opened: Opened) -> dict[str, bool]:
         "RUN": any(h.layout == Layout.RUN for h in heads),
         "PACKED": any(h.coder == Coder.PACKED for h in heads),
         "HUFFMAN": any(h.coder == Coder.HUFFMAN for h in heads),
+        "CONTEXT": any(h.coder == Coder.CONTEXT for h in heads),
         "FIXED": any(h.values == ValuesId.FIXED for h in heads),
         "AFFINE": any(h.values == ValuesId.AFFINE for h in heads),
         "POW2": any(h.values == ValuesId.POW2 for h in heads),

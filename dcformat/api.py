@@ -143,8 +143,8 @@ def save(
 ) -> int:
     """Write a `.dcf` file, whole or not at all; return its size in bytes.
 
-    A Model is saved losslessly. `target` is "mcu" or "host"; by default the recipe's. The other
-    settings are those of `dcformat.encode.Settings`.
+    A Model is saved losslessly. `target` is "mcu", "host" or "smallest"; by default the recipe's.
+    The other settings are those of `dcformat.encode.Settings`.
     """
     if isinstance(coded, Model):
         coded = compress(coded, "lossless")

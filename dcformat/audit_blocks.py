@@ -48,6 +48,8 @@ def bits_of_blocks(opened: Opened, record: Record, plan: Plan, symbols: Array) -
     size = 8 * len(_body(opened, record, plan))
     if record.head.coder == Coder.ZSTD:
         return {FRAMES: size}
+    if record.head.coder == Coder.CONTEXT:
+        return {SYMBOLS: size, SPARE: 0}  # parts of bits: a byte is of many symbols
     if record.head.coder == Coder.PACKED and record.head.layout == Layout.DENSE:
         each = sum(coder_packed.bits_of(alphabet) for alphabet in plan.alphabets)
         used = {SYMBOLS: record.head.elements * each}

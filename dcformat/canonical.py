@@ -27,6 +27,7 @@ from .encodings.values_codebook import Levels
 from .errors import CorruptError, UnsupportedError
 from .file import File
 from .forms import Form, huffman_form, packed_form, zstd_form
+from .forms_context import context_form
 from .ids import Coder, DType, GraphFormat, Layout, Meta, Section, SectionCodec
 from .predicted import differ
 from .prints import fingerprint
@@ -136,7 +137,7 @@ def _record(file: File, record: Record, raw: memoryview) -> Iterator[str]:
     parameters = LAYOUTS[head.layout].write_params(record.layout)
     values = replace(plan, values=front.values)
     parameters += VALUES[head.values].write_params(values, plan.table)
-    parameters += CODERS[head.coder].write_params(record.tables)
+    parameters += CODERS[head.coder].write_params(record.coder_parameters)
     blocks = head.blocks
     if blocks is not None:
         last = sum(len(block) for block in front.blocks[:-1])
@@ -222,6 +223,8 @@ def form_again(opened: Opened, record: Record, stored: Stored, params: Any) -> F
     rows = head.block_rows or 1
     if head.coder == Coder.PACKED:
         return packed_form(stored, Layout(head.layout), params, rows)
+    if record.context is not None:
+        return context_form(stored, record.context, rows)
     tables = tuple(t for i in record.tables if isinstance(t := opened.tables[i], Table))
     classes = np.array(read_front(opened, record).classes, np.uint8) if head.classes > 1 else None
     return huffman_form(stored, Layout(head.layout), params, rows, tables, classes)

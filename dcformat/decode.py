@@ -16,7 +16,17 @@ import numpy as np
 
 from .coded import Values, numbers_of
 from .container import Container, parse_container
-from .encodings import CODERS, LAYOUTS, LEGAL, VALUES, coder_huffman, coder_packed, values_codebook
+from .encodings import (
+    CODERS,
+    LAYOUTS,
+    LEGAL,
+    VALUES,
+    coder_context,
+    coder_huffman,
+    coder_packed,
+    values_codebook,
+)
+from .encodings.coder_context import Context
 from .encodings.parts import Plan, Planes, Reader
 from .errors import Code, DcfError, UnsupportedError, error_of
 from .fields import Fields, align, all_zero
@@ -53,7 +63,13 @@ class Record:
     plan: Plan | None = None
     layout: Any = None
     tables: tuple[int, ...] = ()
+    context: Context | None = None
     unsupported: str = ""
+
+    @property
+    def coder_parameters(self) -> Context | tuple[int, ...]:
+        """What the coder's `write_params` takes."""
+        return self.tables if self.context is None else self.context
 
 
 @dataclass(frozen=True)
@@ -151,7 +167,7 @@ def parse_rooms(index: int, head: Head, fields: Fields, tables: list[object]) ->
         empty = is_plain(head) and head.payload_size == 0 and head.blocks is None
         fields.need(empty, "no elements, but something stored")
     try:
-        layout, plan, named = _parse_parameters(head, fields, tables)
+        layout, plan, coder = _parse_parameters(head, fields, tables)
     except UnsupportedError as error:
         return Record(index, head, unsupported=str(error))
     _check_blocks(head, fields)
@@ -165,7 +181,9 @@ def parse_rooms(index: int, head: Head, fields: Fields, tables: list[object]) ->
         wanted = (head.elements * bits + 7) // 8
         fields.need(left >= wanted, f"{left} bytes of {wanted}", Code.TRUNCATED)
         fields.need(left == wanted, f"{left} bytes of {wanted}")
-    return Record(index, head, 0, plan, layout, named)
+    if isinstance(coder, Context):
+        return Record(index, head, 0, plan, layout, context=coder)
+    return Record(index, head, 0, plan, layout, coder)
 
 
 def _unknown(head: Head) -> str:
@@ -182,7 +200,7 @@ def _unknown(head: Head) -> str:
 
 def _parse_parameters(
     head: Head, fields: Fields, tables: list[object]
-) -> tuple[Any, Plan, tuple[int, ...]]:
+) -> tuple[Any, Plan, Context | tuple[int, ...]]:
     """Check 11: parameters of layout, values room and coder."""
     room = LAYOUTS[head.layout]
     layout = room.read_params(fields)
@@ -191,11 +209,11 @@ def _parse_parameters(
     )
     room.check_params(fields, layout, plan)
     alphabets = room.alphabets(layout, plan)
-    named = CODERS[head.coder].read_params(fields, alphabets, head.classes, tables)
+    coder = CODERS[head.coder].read_params(fields, alphabets, head.classes, tables)
     fields.need(fields.left == 0, f"{fields.left} bytes after the parameters")
     if head.elements == 0 and plan.width == 1:
         fields.need((plan.alphabets, plan.base) == ((1,), 0), "alphabet without elements")
-    return layout, plan, named
+    return layout, plan, coder
 
 
 def _check_blocks(head: Head, fields: Fields) -> None:
@@ -306,6 +324,9 @@ def block_reader(opened: Opened, record: Record, front: Front, number: int) -> R
     if head.coder == Coder.HUFFMAN:
         start = front.classes[number] * len(alphabets)
         keys = [opened.tables[i] for i in record.tables[start : start + len(alphabets)]]
+    if record.context is not None:
+        extents = coder_context.extents_of(head.stored_shape, head.row_axes)
+        keys = coder_context.Key(alphabets[0], record.context, extents)
     reader: Reader = CODERS[head.coder].Reader(front.blocks[number], keys, "")
     return reader
 

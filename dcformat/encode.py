@@ -22,6 +22,7 @@ from .encodings import LAYOUTS, VALUES, values_codebook
 from .errors import Code, ConvertError, CorruptError, error_of
 from .fields import align
 from .forms import Form, coder_parameters, forms_of
+from .forms_context import context_forms
 from .ids import (
     MAX_ALIGN_LOG2,
     MAX_ELEMENTS,
@@ -43,7 +44,7 @@ from .scratch import Scratch
 from .sections import write_hashes, write_layers, write_meta, write_names
 from .stored import Stored, store
 
-TARGETS = ("mcu", "host")
+TARGETS = ("mcu", "host", "smallest")
 PRODUCER = "dcformat 0.1.0"
 REORDERED_MOST = 1 << 22  #: elements; for host, larger tensors keep the logical order
 #: Fastest first, as `python bench/run.py decoding` has it.
@@ -54,6 +55,7 @@ BY_SPEED = (
     (Layout.GAP, Coder.HUFFMAN),
     (Layout.GAP, Coder.PACKED),
     (Layout.RUN, Coder.HUFFMAN),
+    (Layout.DENSE, Coder.CONTEXT),
 )
 SPEED_MARGIN = 1.05  #: `prefer="speed"` takes a faster form that is at most this much larger
 
@@ -65,7 +67,8 @@ class Settings:
     """How to write: none of these changes what the file means.
 
     `target` "mcu" keeps to what the C decoder reads and stores tensors in kernel order; "host"
-    adds zstd. `row_access` makes every row a block. `align` is that of raw payloads, in bytes.
+    adds zstd, and "smallest" the context coder. `row_access` makes every row a block. `align` is
+    that of raw payloads, in bytes.
     """
 
     target: str = "mcu"
@@ -80,11 +83,15 @@ class Settings:
 
     @property
     def host(self) -> bool:
-        return self.target == "host"
+        return self.target != "mcu"
+
+    @property
+    def smallest(self) -> bool:
+        return self.target == "smallest"
 
     @property
     def align_log2(self) -> int:
-        return (self.align or (64 if self.host else 16)).bit_length() - 1
+        return (self.align or (64 if self.target == "host" else 16)).bit_length() - 1
 
 
 @dataclass
@@ -213,7 +220,7 @@ def choose(
 
 
 def _orders(tensor: CodedTensor, settings: Settings) -> list[bool]:
-    """Return whether to store in kernel order: always for mcu, for host if it is smaller."""
+    """Return whether to store in kernel order: always for mcu, for others if it is smaller."""
     if not settings.host:
         return [True]
     return [False, True] if tensor.order and tensor.size <= REORDERED_MOST else [False]
@@ -227,6 +234,8 @@ def _least(draft: tuple[Form | None, Form]) -> int:
 def _draft(stored: Stored, settings: Settings, scratch: Scratch) -> tuple[Form | None, Form]:
     """Return the smallest Huffman form and the smallest other form."""
     forms = list(forms_of(stored, settings.host, settings.row_access, scratch))
+    if settings.smallest:
+        forms += context_forms(stored, settings.row_access, scratch)
     legal = [form for form in forms if form.legal()]
     if not legal:
         raise error_of(Code.LIMIT, "decodes to far more than it stores", stored.tensor.name)

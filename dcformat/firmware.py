@@ -22,10 +22,10 @@ FOLDER = Path(__file__).parent / "c"
 
 #: In the order of what uses what.
 _PARTS = (
-    "source", "crc", "dtype", "coder_packed", "coder_huffman", "layout_dense", "layout_gap",
-    "layout_run", "values_raw", "values_fixed", "values_affine", "values_codebook", "values_pow2",
-    "tables", "rooms", "record", "open", "elements", "blocks", "prepare", "decode", "check", "info",
-    "float", "find", "strerror",
+    "source", "crc", "dtype", "coder_packed", "coder_huffman", "coder_context", "layout_dense",
+    "layout_gap", "layout_run", "values_raw", "values_fixed", "values_affine", "values_codebook",
+    "values_pow2", "tables", "rooms", "record", "open", "elements", "blocks", "prepare", "decode",
+    "check", "info", "float", "find", "strerror",
 )  # fmt: skip
 _HEAD = """\
 /* The dcformat decoder in one file. Made from dcformat/c by dcformat.firmware. */
@@ -71,7 +71,7 @@ def _default(found: re.Match[str], chosen: Mapping[str, bool]) -> str:
 
 def _body() -> str:
     """Return the files behind each other, without what they include of each other."""
-    files = ["dcf_internal.h", *(f"dcf_{part}.c" for part in _PARTS)]
+    files = ["dcf_internal.h", "dcf_context.h", *(f"dcf_{part}.c" for part in _PARTS)]
     texts = [(FOLDER / name).read_text() for name in files if (FOLDER / name).exists()]
     return "\n" + "\n".join(re.sub(r'^#include ".*"\n+', "", text, flags=re.M) for text in texts)
 

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from . import walk
 from .encodings import CODERS, LAYOUTS, VALUES, coder_packed, coder_zstd
+from .encodings.coder_context import Context
 from .encodings.coder_huffman import Table
 from .encodings.layout_gap import Gap
 from .encodings.layout_run import MAX_ALPHABET, Run
@@ -46,7 +47,7 @@ PACKED_GAP_MOST = 1 << 16  #: elements; above it a Huffman table always pays for
 class Form:
     """One way to write a tensor. `size` counts payload, room parameters and own tables.
 
-    `frames` are the places in `scratch` of a zstd form's blocks.
+    `frames` are the places in `scratch` of blocks that were written to know their size.
     """
 
     stored: Stored
@@ -58,6 +59,7 @@ class Form:
     classes: npt.NDArray[np.uint8] | None = None
     scratch: Scratch | None = None
     frames: tuple[tuple[int, int], ...] = ()
+    context: Context | None = None
 
     @property
     def walk(self) -> Walk:
@@ -84,7 +86,7 @@ class Form:
     def _measured(self) -> tuple[I64, I64]:
         rows = self.class_count * self.walk.streams
         none = np.zeros((rows, MAX_SYMBOLS), np.int64)
-        if self.coder is Coder.ZSTD:
+        if self.scratch is not None:
             return none, np.cumsum([size for _, size in self.frames], dtype=np.int64)
         if self.coder is Coder.PACKED and self.layout is Layout.DENSE:
             bits = sum(coder_packed.bits_of(a) for a in self.stored.plan.alphabets)
@@ -196,6 +198,7 @@ class Form:
         """Return the bytes of the record that differ between the forms of one tensor."""
         size = 4 if self.blocks else 0
         size += len(LAYOUTS[self.layout].write_params(self.params))
+        size += 0 if self.context is None else 4
         return size + (2 * len(self.tables) + 3) // 4 * 4
 
     def table_size(self) -> int:
@@ -403,4 +406,4 @@ def block_rows_of(stored: Stored, size: int, row_access: bool) -> int:
 
 def coder_parameters(form: Form, tables: tuple[int, ...]) -> bytes:
     """Return the record's parameters of the coder."""
-    return bytes(CODERS[form.coder].write_params(tables))
+    return bytes(CODERS[form.coder].write_params(form.context or tables))

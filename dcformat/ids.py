@@ -66,6 +66,7 @@ class Coder(IntEnum):
     PACKED = 0
     HUFFMAN = 1
     ZSTD = 2
+    CONTEXT = 3
 
 
 class Section(IntEnum):

@@ -221,6 +221,25 @@ def numpy_sum_blocks(blocks: U32, classes: U8, count: int) -> I64:
     return np.stack([blocks[classes == c].sum(axis=0, dtype=np.int64) for c in range(count)])
 
 
+def context_encode(
+    symbols: npt.NDArray[Any],
+    extents: tuple[int, int, int],
+    alphabet: int,
+    context: tuple[int, int],
+    block_rows: int,
+) -> tuple[bytes, I64]:
+    """Return the blocks of coder_context and where each ends; there is no NumPy version.
+
+    `symbols` are whole rows of planes, lines and elements as `extents` has it; `context` is the
+    centre and the axes that have scales (spec/encodings/coder_context.md).
+    """
+    symbols = _vector(symbols, np.uint8)
+    if symbols.size and int(symbols.max()) >= alphabet:
+        raise ValueError(f"a symbol is not below {alphabet}")
+    data, ends = _core.kernel_context_encode(symbols, extents, alphabet, *context, block_rows)
+    return data, np.frombuffer(ends, np.int64)
+
+
 def optimal_kmeans(values: F64, weights: npt.NDArray[Any], k: int) -> tuple[F64, I64]:
     """Return the exact optimal weighted k-means of points on a line.
 

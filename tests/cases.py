@@ -7,9 +7,11 @@ from collections.abc import Iterator
 import numpy as np
 
 from dcformat.coded import Affine, Codebook, CodedTensor, Fixed, Pow2, Raw, Values
+from dcformat.encodings.coder_context import Context
 from dcformat.encodings.layout_gap import Gap
 from dcformat.encodings.layout_run import Run
 from dcformat.forms import Form, block_counts, huffman_form, packed_form, zstd_form
+from dcformat.forms_context import context_form
 from dcformat.ids import NUMPY, WIDTH, DType, Layout
 from dcformat.stored import Stored, store
 from dcformat.tables import tables_of
@@ -137,6 +139,9 @@ def forms(stored: Stored) -> Iterator[tuple[str, Form]]:
     for cut in sorted({rows, -(-rows // 3), 1}):
         tag = f"_{-(-rows // cut)}"
         yield "dense_huffman" + tag, huffman_form(stored, Layout.DENSE, None, cut, None)
+        if narrow:
+            axes = {1: 7, rows: 1}.get(cut, 2)
+            yield "dense_context" + tag, context_form(stored, Context(background, axes), cut)
         yield "dense_zstd" + tag, zstd_form(stored, cut)
         for highest, stores in ((255, False), (3, False), (7, True)):
             gap = Gap(highest, background, stores)

@@ -242,6 +242,7 @@ def _payload() -> Iterator[tuple[str, bytes]]:
     gap = head + unhex("01 00 00 00 04 00 00 00 07 00 00 00 04 00 00 00")
     yield from _frames()
     yield from _classes()
+    yield from _decisions()
     yield "RANGE-gap_past_the_end", file_of([gap], bytes([0b101]))
 
 
@@ -264,6 +265,28 @@ def _frames() -> Iterator[tuple[str, bytes]]:
     yield "CODE-frame_without_size", tensor(unhex("28 b5 2f fd 00 00 21 00 00") + NUMBERS)
     yield "CODE-frame_wants_dictionary", tensor(unhex("28 b5 2f fd 21 07 04 21 00 00") + NUMBERS)
     yield "RANGE-frame_symbol", tensor(good[:-1] + b"\x04")
+
+
+def _decisions() -> Iterator[tuple[str, bytes]]:
+    """A number of an alphabet of two with the coder CONTEXT: one decision of one byte."""
+
+    def tensor(block: bytes, number: int = 0, fields: str = "00 00 00 00") -> bytes:
+        head = (
+            unhex("07 02 01 00 00 00 03 00") + crc(bytes([number])) + bytes([len(block), 0, 0, 0])
+        )
+        return file_of([head + unhex("01 00 00 00 02 00 00 00", fields)], block)
+
+    yield "OK-decision", tensor(b"\x80")
+    yield "OK-decision_at_the_edge", tensor(b"\0", 1)
+    yield "CODE-decision_ends_too_high", tensor(b"\x01", 1)
+    yield "TRUNCATED-decision_without_bytes", tensor(b"")
+    yield "STRUCTURE-decision_and_a_byte", tensor(b"\x80\0")
+    yield "STRUCTURE-centre_past_the_alphabet", tensor(b"\x80", 0, "02 00 00 00")
+    yield "STRUCTURE-context_axes_8", tensor(b"\x80", 0, "00 08 01 00")
+    yield "PADDING-context_fields", tensor(b"\x80", 0, "00 00 01 00")
+    gaps = unhex("08 02 01 00 01 00 03 00") + crc(b"\0") + unhex("01 00 00 00 01 00 00 00")
+    gaps += unhex("07 00 00 00 02 00 00 00", "00 00 00 00")
+    yield "STRUCTURE-gaps_of_decisions", file_of([gaps], b"\x80")
 
 
 def _classes() -> Iterator[tuple[str, bytes]]:

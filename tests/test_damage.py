@@ -155,7 +155,7 @@ def test_every_flip_and_cut_in_every_form() -> None:
 
 
 @pytest.mark.parametrize("count", [HITS // 5, pytest.param(HITS, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("target", ["mcu", "host"])
+@pytest.mark.parametrize("target", ["mcu", "host", "smallest"])
 def test_hits_on_a_larger_file(target: str, count: int) -> None:
     data = encode_model(CodedModel(tuple(tensors())), Settings(target))
     assert len(data) > 20_000

@@ -34,7 +34,7 @@ def test_speed_takes_dense_codes_where_they_are_nearly_as_small() -> None:
     assert small[2] < fast[2] <= SPEED_MARGIN * small[2]
 
 
-@pytest.mark.parametrize("target", ["mcu", "host"])
+@pytest.mark.parametrize("target", ["mcu", "host", "smallest"])
 def test_size_is_never_larger_than_speed(target: str) -> None:
     for zeros in (0.0, 0.3, 0.5, 0.8, 0.99):
         sizes = [layout(zeros, 9, prefer=p, target=target)[2] for p in ("size", "speed")]

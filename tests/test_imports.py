@@ -36,7 +36,7 @@ LAYERS = (
     ("encodings*", "native", "firmware"),
     ("compress*", "scaled"),
     ("tables", "walk"),
-    ("stored", "forms", "pool", "prints", "encode", "decode"),
+    ("stored", "forms", "forms_context", "pool", "prints", "encode", "decode"),
     ("file", "canonical", "text*"),
     ("audit*", "verify*"),
     ("", "api"),

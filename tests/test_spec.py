@@ -100,7 +100,7 @@ def test_sections_have_the_flags_of_the_page() -> None:
 
 def test_the_legal_combinations_are_those_of_the_page() -> None:
     table = rows("Legal combinations")
-    columns = ("PACKED", "HUFFMAN", "ZSTD")
+    columns = ("PACKED", "HUFFMAN", "ZSTD", "CONTEXT")
     page = {
         (ids.Layout[row[0]], ids.Coder[coder])
         for row in table

@@ -106,7 +106,11 @@ def _show_cmake_dir(ctx: click.Context, _: click.Parameter, wanted: bool) -> Non
     "--quantizer", type=click.Choice(QUANTIZERS["codebook"]), help="deep: how levels are chosen."
 )
 @click.option("--shrink", is_flag=True, help="Take filters of zeros out of the graph.")
-@click.option("--target", type=click.Choice(TARGETS), help="host adds zstd (default if lossless).")
+@click.option(
+    "--target",
+    type=click.Choice(TARGETS),
+    help="host adds zstd (default if lossless), smallest the context coder.",
+)
 @click.option(
     "--prefer", type=click.Choice(["size", "speed"]), default="size", help="Smallest, or fast."
 )

@@ -51,6 +51,9 @@ extern "C" {
 #ifndef DCF_WITH_HUFFMAN
 #define DCF_WITH_HUFFMAN 1
 #endif
+#ifndef DCF_WITH_CONTEXT
+#define DCF_WITH_CONTEXT DCF_HOST
+#endif
 #ifndef DCF_WITH_FIXED
 #define DCF_WITH_FIXED 1
 #endif
@@ -241,7 +244,8 @@ enum dcf_values {
 enum dcf_coder {
     DCF_CODER_PACKED = 0,
     DCF_CODER_HUFFMAN = 1,
-    DCF_CODER_ZSTD = 2
+    DCF_CODER_ZSTD = 2,
+    DCF_CODER_CONTEXT = 3
 };
 
 enum dcf_gap_flag {
@@ -408,6 +412,10 @@ typedef struct dcf_tensor {
     uint8_t offset_width;
 #endif
     uint8_t classes;
+#if DCF_WITH_CONTEXT
+    uint8_t centre;      /* coder_context: the symbol of magnitude 0 */
+    uint8_t axes;        /* and the column axes that have scales */
+#endif
     uint8_t shift;       /* 32 less the bits that the first part of a table looks up */
     uint8_t table_count;
 #if !DCF_ALL_MAPPED
@@ -435,8 +443,8 @@ typedef struct dcf_tensor {
     dcf_at coded;        /* the first block */
     dcf_at levels;       /* codebook, or none */
     dcf_at table_ids;    /* u16 little-endian, class by class, stream by stream */
-    const uint16_t *codes; /* Huffman codes in the caller's memory, behind the first dcf_code;
-                            * none: not prepared */
+    const uint16_t *codes; /* Huffman codes in the caller's memory, behind the first dcf_code, or
+                            * what coder_context knows there; none: not prepared */
 #if DCF_HOST
     const uint8_t *lookup; /* lookup tables, or NULL */
     uint8_t lookup_fast;   /* there are tables of several symbols */
@@ -452,7 +460,8 @@ typedef struct dcf_cursor {
     const dcf_tensor *tensor;
     dcf_at at;           /* the next byte */
     dcf_at last;         /* behind the block */
-    uint32_t bits;       /* Huffman: the next bits, at the top; of what is behind the block too */
+    uint32_t bits;       /* Huffman: the next bits, at the top; of what is behind the block too.
+                          * coder_context: whose block the workspace is of */
     int32_t have;        /* how many stand before `at`; packed: 0 or less, used bits of that byte */
     const uint16_t *first;  /* table of the first stream, */
     const uint16_t *values; /* of an element's first symbol, */

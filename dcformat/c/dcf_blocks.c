@@ -111,6 +111,11 @@ DCF_LOCAL void dcf_block_enter(dcf_cursor *c)
     c->bit = 0;
     c->code = (uint16_t)code;
 #endif
+#if DCF_WITH_CONTEXT
+    if (DCF_BY_CONTEXT(t)) {
+        dcf_context_enter(c);
+    }
+#endif
 }
 
 /* Bits of the block that were not read; below 0 where there were fewer. */
@@ -129,6 +134,11 @@ DCF_LOCAL dcf_offset dcf_bits_left(const dcf_cursor *c)
 DCF_LOCAL int dcf_block_end(const dcf_cursor *c)
 {
     const dcf_offset left = dcf_bits_left(c);
+#if DCF_WITH_CONTEXT
+    if (DCF_BY_CONTEXT(c->tensor)) {
+        return dcf_context_end(c);
+    }
+#endif
     if (left >= 8) {
         return DCF_ERR_STRUCTURE;
     }

@@ -8,6 +8,9 @@ static int host_elements(dcf_cursor *c, uint8_t *out, dcf_size count)
 {
     const dcf_tensor *t = c->tensor;
     dcf_size n = 0;
+    if (DCF_BY_CONTEXT(t)) {
+        return dcf_elements(c, out, count, t->width);
+    }
     while (count > 0 && (c->run != 0 || c->table != c->first)) { /* what is pending, by itself */
         int err;
         n = c->run == 0 ? 1 : c->run < count ? c->run : count;

@@ -104,6 +104,11 @@ DCF_APART DCF_LOCAL int dcf_elements(dcf_cursor *c, uint8_t *out, dcf_size count
     int32_t have = c->have;
     dcf_size run = c->run;
     int err = DCF_OK;
+#if DCF_WITH_CONTEXT
+    if (DCF_BY_CONTEXT(c->tensor)) {
+        return dcf_context_elements(c, out, count, step);
+    }
+#endif
     c->left -= count;
     for (;;) {
         if (run != 0) {

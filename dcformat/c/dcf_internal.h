@@ -291,6 +291,28 @@ DCF_LOCAL uint32_t dcf_huffman_search(const uint16_t *fast, uint32_t prefix, uin
 DCF_MUST_CHECK DCF_LOCAL int dcf_huffman_fields(dcf_record *record);
 #endif
 
+#if DCF_WITH_CONTEXT
+DCF_MUST_CHECK DCF_LOCAL int dcf_context_fields(dcf_record *record);
+
+/* Bytes of the workspace of a tensor, and its beginning, which t->codes becomes. */
+DCF_LOCAL dcf_size dcf_context_bytes(const dcf_tensor *tensor);
+DCF_LOCAL void dcf_context_build(dcf_tensor *tensor, void *memory);
+
+/* What dcf_block_enter, dcf_elements and dcf_block_end are elsewhere. There is one workspace: a
+ * cursor that goes on after another one entered a block gets DCF_ERR_ARGUMENT. */
+DCF_LOCAL void dcf_context_enter(dcf_cursor *cursor);
+DCF_MUST_CHECK DCF_LOCAL int dcf_context_elements(dcf_cursor *cursor, uint8_t *out,
+                                                  dcf_size count, uint32_t step);
+DCF_MUST_CHECK DCF_LOCAL int dcf_context_end(const dcf_cursor *cursor);
+#endif
+
+/* Is the tensor of coder_context? Where that is left out, none that can be decoded is. */
+#if DCF_WITH_CONTEXT
+#define DCF_BY_CONTEXT(t) ((t)->coder == DCF_CODER_CONTEXT)
+#else
+#define DCF_BY_CONTEXT(t) 0
+#endif
+
 /* Bits that a symbol below `alphabet` takes with coder_packed. */
 DCF_LOCAL uint32_t dcf_packed_bits(uint32_t alphabet);
 

@@ -33,6 +33,11 @@ static dcf_size codes_bytes(const dcf_tensor *t, dcf_size most, uint32_t *fast_b
 
 dcf_size dcf_workspace_bytes(const dcf_tensor *t)
 {
+#if DCF_WITH_CONTEXT
+    if (DCF_BY_CONTEXT(t)) {
+        return t->unsupported ? 0 : dcf_context_bytes(t);
+    }
+#endif
 #if DCF_WITH_HUFFMAN
     uint32_t fast_bits;
     if (t->unsupported) {
@@ -61,6 +66,11 @@ int dcf_prepare(dcf_tensor *t, void *workspace, dcf_size bytes)
         return DCF_ERR_SPACE;
     }
 #endif
+#if DCF_WITH_CONTEXT
+    if (DCF_BY_CONTEXT(t) && bytes < dcf_context_bytes(t)) {
+        return DCF_ERR_SPACE;
+    }
+#endif
     t->shift = (uint8_t)(32U - fast_bits);
     err = dcf_blocks_check(t);
     if (err == DCF_OK) {
@@ -76,6 +86,11 @@ int dcf_prepare(dcf_tensor *t, void *workspace, dcf_size bytes)
 #if DCF_WITH_PACKED
         t->codes = PACKED;
         t->code_stride = 1;
+#endif
+#if DCF_WITH_CONTEXT
+        if (DCF_BY_CONTEXT(t)) {
+            dcf_context_build(t, workspace);
+        }
 #endif
 #if DCF_WITH_HUFFMAN
         if (t->table_count) {

@@ -1,7 +1,7 @@
 /* Which rooms a record names, and their parameters (checks 9 to 14 of spec/DCF.md, RECORDS). */
 #include "dcf_internal.h"
 
-enum { LEGAL = 0x9F /* bit 3 * layout + coder */ };
+enum { LEGAL = 0x23F /* bit 4 * layout + coder */ };
 
 /* Check 9: is everything known, and in this build? */
 static int rooms_here(const dcf_tensor *t, uint32_t dtype)
@@ -13,8 +13,9 @@ static int rooms_here(const dcf_tensor *t, uint32_t dtype)
            (DCF_WITH_AFFINE || t->values != DCF_VALUES_AFFINE) &&
            (DCF_WITH_CODEBOOK || t->values != DCF_VALUES_CODEBOOK) &&
            (DCF_WITH_POW2 || t->values != DCF_VALUES_POW2) &&
-           t->coder <= DCF_CODER_ZSTD && (DCF_WITH_PACKED || t->coder != DCF_CODER_PACKED) &&
-           (DCF_WITH_HUFFMAN || t->coder != DCF_CODER_HUFFMAN);
+           t->coder <= DCF_CODER_CONTEXT && (DCF_WITH_PACKED || t->coder != DCF_CODER_PACKED) &&
+           (DCF_WITH_HUFFMAN || t->coder != DCF_CODER_HUFFMAN) &&
+           (DCF_WITH_CONTEXT || t->coder != DCF_CODER_CONTEXT);
 }
 
 /* Check 11, step b. */
@@ -102,6 +103,11 @@ static int parameters_read(dcf_record *r, uint32_t dtype)
         err = dcf_huffman_fields(r);
     }
 #endif
+#if DCF_WITH_CONTEXT
+    if (err == DCF_OK && t->coder == DCF_CODER_CONTEXT) {
+        err = dcf_context_fields(r);
+    }
+#endif
     if (r->truncated) {
         return DCF_ERR_TRUNCATED; /* whatever was made of the fields that are not there */
     }
@@ -159,7 +165,7 @@ DCF_LOCAL int dcf_rooms_read(dcf_record *r, uint32_t kind, dcf_size payload, dcf
         (!DCF_WITH_PERMUTED && (kind >> 24 & DCF_RECORD_PERMUTED))) {
         return DCF_ERR_UNSUPPORTED;
     }
-    if (!(LEGAL >> (3U * t->layout + t->coder) & 1) ||
+    if (!(LEGAL >> (4U * t->layout + t->coder) & 1) ||
         (t->elements == 0 && ((kind & DCF_PLAIN) | blocked | payload) != 0)) {
         return DCF_ERR_STRUCTURE;
     }

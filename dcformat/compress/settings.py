@@ -19,7 +19,7 @@ from .prune import UNITS
 
 #: What each preset does to weights.
 PRESETS: dict[str, str] = {"lossless": "exact", "int8": "int8", "deep": "codebook"}
-TARGETS = ("mcu", "host")
+TARGETS = ("mcu", "host", "smallest")
 LEVELS = ("auto", "int8", "int16", "float")
 SCALES = ("channel", "tensor")
 SCOPES = ("layer", "network")

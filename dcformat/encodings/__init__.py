@@ -10,6 +10,7 @@ from types import ModuleType
 
 from ..ids import Coder, Layout, ValuesId
 from . import (
+    coder_context,
     coder_huffman,
     coder_packed,
     coder_zstd,
@@ -39,12 +40,14 @@ CODERS: dict[int, ModuleType] = {
     Coder.PACKED: coder_packed,
     Coder.HUFFMAN: coder_huffman,
     Coder.ZSTD: coder_zstd,
+    Coder.CONTEXT: coder_context,
 }
 LEGAL: frozenset[tuple[Layout, Coder]] = frozenset(
     {
         (Layout.DENSE, Coder.PACKED),
         (Layout.DENSE, Coder.HUFFMAN),
         (Layout.DENSE, Coder.ZSTD),
+        (Layout.DENSE, Coder.CONTEXT),
         (Layout.GAP, Coder.PACKED),
         (Layout.GAP, Coder.HUFFMAN),
         (Layout.RUN, Coder.HUFFMAN),

@@ -290,6 +290,10 @@ def _coder(io: Io, t: Tensor) -> None:
         streams = (_width(t.number) or 1) + (t.layout == Layout.GAP)
         found = io.numbers("tables", "H", streams * t.classes)
         io.fixed("zero", bytes(2 * (len(found) % 2)))
+    elif t.coder == Coder.CONTEXT:
+        io.number("centre", "B")
+        io.number("axes", "B")
+        io.number("zero", "H", auto=0)
 
 
 def split_records(content: memoryview) -> tuple[list[memoryview], memoryview] | None:

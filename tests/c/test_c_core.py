@@ -37,7 +37,7 @@ CXX = shutil.which("g++")
 WARNINGS = ["-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wshadow", "-Wcast-align=strict"]
 WARNINGS += ["-Werror"]
 SANITIZERS = ["-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
-SWITCHES = ("GAP", "RUN", "PACKED", "HUFFMAN", "FIXED", "AFFINE", "CODEBOOK", "POW2")
+SWITCHES = ("GAP", "RUN", "PACKED", "HUFFMAN", "CONTEXT", "FIXED", "AFFINE", "CODEBOOK", "POW2")
 MUTANTS = 3000
 
 pytestmark = pytest.mark.skipif(GCC is None, reason="no gcc on this machine")
@@ -60,7 +60,9 @@ def build(folder: Path, *flags: str) -> Path:
     """Return the harness, built with `flags`."""
     program = folder / "harness"
     parts = [*SOURCES, HERE / "exercise.c", HERE / "harness.c"]
-    run(compiler(GCC), "-std=c99", *flags, f"-I{CORE}", f"-I{HERE}", *parts, "-o", program)
+    rooms = [] if any("CONTEXT" in flag for flag in flags) else ["-DDCF_WITH_CONTEXT=1"]
+    includes = [f"-I{CORE}", f"-I{HERE}"]
+    run(compiler(GCC), "-std=c99", *rooms, *flags, *includes, *parts, "-o", program)
     return program
 
 
@@ -92,7 +94,7 @@ def answers(program: Path, folder: Path, files: Iterable[bytes]) -> list[list[st
 def test_every_file_compiles_as_c99_without_a_warning(tmp_path: Path, host: int) -> None:
     for source in SOURCES:
         out = tmp_path / "core.o"
-        flags = [*WARNINGS, "-O2", f"-DDCF_HOST={host}"]
+        flags = [*WARNINGS, "-O2", f"-DDCF_HOST={host}", "-DDCF_WITH_CONTEXT=1"]
         run(compiler(GCC), "-std=c99", *flags, "-c", source, "-o", out)
 
 

@@ -132,6 +132,7 @@ def one_file_program(folder: Path, *flags: str | Path) -> Path:
 
 def test_one_file_gives_the_same_answers(tmp_path: Path, said: list[list[str]]) -> None:
     switches = ["-DDCF_WIDE=1", "-DDCF_MARKS=4096", "-DDCF_WITH_CRC_TABLE=1"]
+    switches += ["-DDCF_WITH_CONTEXT=1"]
     program = one_file_program(tmp_path, *WARNINGS, "-Os", *switches)
     assert agree(answers(program, tmp_path, inputs()), said) == 0
 
@@ -165,7 +166,8 @@ def test_every_byte_of_a_file_goes_through_the_hook(tmp_path: Path, said: list[l
     )
     run(
         compiler(GCC), "-std=c99", "-O1", "-include", tmp_path / "hook.h", f"-I{tmp_path}",
-        f"-I{HERE}", "-DDCF_WIDE=1", "-DDCF_MARKS=4096", code, tmp_path / "hook.c",
+        f"-I{HERE}", "-DDCF_WIDE=1", "-DDCF_MARKS=4096", "-DDCF_WITH_CONTEXT=1", code,
+        tmp_path / "hook.c",
         tmp_path / "exercise.c", HERE / "harness.c", "-o", program,
     )  # fmt: skip
     assert agree(answers(program, tmp_path, inputs()), said) == 0

@@ -79,6 +79,7 @@ def answers(machine: str, host: int, folder: Path) -> list[list[str]]:
         f"-DDCF_HOST={host}",
         "-DDCF_MARKS=4096",
         "-DDCF_WIDE=1",
+        "-DDCF_WITH_CONTEXT=1",
     ]
     made = run(compiler, *flags, f"-I{CORE}", f"-I{HERE}", *PARTS, "-o", folder / "harness")
     assert made.returncode == 0, made.stderr[-4000:]

@@ -116,7 +116,7 @@ def _compile(
 ) -> tuple[Path, ...]:
     place.mkdir(parents=True, exist_ok=True)
     objects = tuple(place / f"{source.stem}.o" for source in sources)
-    rest = ("-fsanitize=fuzzer-no-link", f"-DDCF_HOST={host}", "-c")
+    rest = ("-fsanitize=fuzzer-no-link", f"-DDCF_HOST={host}", "-DDCF_WITH_CONTEXT=1", "-c")
     pairs = zip(sources, objects, strict=True)
     commands = [[*flags, *rest, str(source), "-o", str(out)] for source, out in pairs]
     with ThreadPoolExecutor() as pool:

@@ -97,6 +97,7 @@ def valid_files() -> Iterator[tuple[str, bytes]]:
     yield "valid/nothing_at_all", b"".join(write_container({}, 4))
     yield "valid/everything_mcu", encode_model(everything, Settings("mcu"))
     yield "valid/everything_host", encode_model(everything, Settings("host"))
+    yield "valid/everything_smallest", encode_model(everything, Settings("smallest"))
     yield "valid/everything_by_row", encode_model(everything, Settings("mcu", row_access=True))
     stripped = Settings("mcu", names=False, graph=False, metadata=False)
     yield "valid/stripped", encode_model(everything, stripped)
