@@ -26,7 +26,13 @@ from .tflm_codes import Coded, huffman, lut, lut_by_channel, prune
 from .tflm_tree import Node, Vector
 
 #: Operators whose kernels take a weight that is not constant, and which input it is.
-_LAYERS = {"Conv2D": 1, "DepthwiseConv2D": 1, "FullyConnected": 1, "TransposeConv": 1}
+_LAYERS = {
+    "Conv2D": 1,
+    "DepthwiseConv2D": 1,
+    "FullyConnected": 1,
+    "TransposeConv": 1,
+    "Dequantize": 0,
+}
 _UINT8, _CUSTOM = 3, 32
 #: About what two tensors, two buffers and an operator take.
 OVERHEAD = 384

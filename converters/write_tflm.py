@@ -19,6 +19,7 @@ from .tflite_schema import parse
 from .tflm_arena import Arena, measure, need_runtime
 from .tflm_check import decoded_of
 from .tflm_plan import Encoded, choose, decoded_by, insert, most_at_once
+from .tflm_scales import for_micro
 from .tflm_tree import bytes_of, tree_of
 from .write_tflite import plain_bytes
 
@@ -35,7 +36,7 @@ def write(model: Model, path: Path, *, arena: bool = False) -> Made:
     try:
         if arena:
             need_runtime()
-        plain = plain_bytes(model)
+        plain = for_micro(plain_bytes(model))
         data, encoded = encode(plain)
         measured = measure(plain, data) if arena else None
         with atomic_output(path) as stream:
@@ -78,4 +79,4 @@ def _made(path: Path, data: bytes, encoded: list[Encoded], measured: Arena | Non
     return Made((path,), len(data), rows, {**facts, "arena_bytes": arena, **more})
 
 
-WRITER = Writer("tflm", (".tflm",), write, options=("arena",))
+WRITER = Writer("tflm", (".tflm",), write, options=("arena",), scaled=True)

@@ -16,6 +16,7 @@ from torch_nets import nn, torch
 
 import dcformat
 from dcformat.coded import Affine, Codebook, CodedTensor, Raw, expand_tensor
+from dcformat.converters.tflite_schema import DTYPES, parse
 from dcformat.file import File
 from dcformat.ids import NUMPY
 
@@ -114,6 +115,37 @@ def test_onnx_holds_them_as_its_own_readers_see_it(file: File, tmp_path: Path) -
     made = onnx.load(written(file, tmp_path / "net.onnx"))
     arrays = {one.name: onnx.numpy_helper.to_array(one) for one in made.graph.initializer}
     check_floats({name: arrays[name] for name in file.names}, file)
+
+
+def test_tflite_holds_them(file: File, tmp_path: Path) -> None:
+    """Axes lie as TFLite wants them there; what has scales is stored as the integers themselves."""
+    model = parse(written(file, tmp_path / "net.tflite").read_bytes())
+    data, (graph,) = (tmp_path / "net.tflite").read_bytes(), model.subgraphs
+    found = {}
+    for tensor in graph.tensors:
+        region = model.buffers[tensor.buffer]
+        if region.size and tensor.type in (0, 9):
+            kind = NUMPY[DTYPES[tensor.type]]
+            array = np.frombuffer(data[region.start : region.end], kind).reshape(tensor.shape)
+            found[tensor.name] = (array, tensor.quantization)
+    for name in file.names:
+        array, quantization = found[name]
+        tensor = file.coded(name)
+        if isinstance(tensor.values, Affine):
+            assert np.array_equal(array, _as_tflite(tensor.numbers(), name)), name
+            assert quantization is not None
+            assert np.array_equal(quantization.scale, tensor.values.scale)
+            assert not quantization.zero_point.any()
+        else:
+            real = _as_tflite(expand_tensor(tensor), name)
+            assert array.tobytes() == np.ascontiguousarray(real).tobytes(), name
+
+
+def _as_tflite(array: npt.NDArray[Any], name: str) -> npt.NDArray[Any]:
+    """Return OIHW as OHWI, and a depthwise weight as 1HWO."""
+    if array.ndim != 4:
+        return array
+    return array.transpose((1, 2, 3, 0) if name.startswith("deep") else (0, 2, 3, 1))
 
 
 def check_numbers(raw: bytes, file: File, dense: bool) -> None:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pytest
 from tflite_files import (
     DENSE,
+    DEQUANTIZE,
     dense,
     every_kind,
     file_of,
@@ -29,6 +30,7 @@ from dcformat.converters.tflite_schema import parse
 from dcformat.converters.tflm_arena import measure
 from dcformat.converters.tflm_check import decoded_of
 from dcformat.converters.tflm_codes import HUFFMAN, Coded, huffman, lut, lut_by_channel
+from dcformat.converters.tflm_scales import for_micro
 from dcformat.converters.tflm_tree import Node, Vector, bytes_of, tree_of
 from dcformat.converters.write_tflm import encode
 from dcformat.errors import ConvertError, CorruptError
@@ -202,6 +204,72 @@ def test_real_models_are_smaller_and_answer_the_same_a_hundred_times(
     assert made.stored < source.stat().st_size * (0.7 if name in SHRUNK else 1)
     plain, encoded = ((tmp_path / f"m.{end}").read_bytes() for end in ("tflite", "tflm"))
     same_answers(plain, encoded)
+
+
+def litert(data: bytes, x: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    runtime = pytest.importorskip("ai_edge_litert.interpreter", reason=EXTRA)
+    kernels = runtime.OpResolverType.BUILTIN_REF
+    made = runtime.Interpreter(model_content=data, experimental_op_resolver_type=kernels)
+    made.allocate_tensors()
+    made.set_tensor(made.get_input_details()[0]["index"], x)
+    made.invoke()
+    found: npt.NDArray[Any] = made.get_tensor(made.get_output_details()[0]["index"])
+    return found
+
+
+@pytest.mark.parametrize(("preset", "share"), [("int8", 0.95), ("deep", 0.25)])
+def test_the_digits_are_smaller_and_answer_the_same_a_hundred_times(
+    preset: str, share: float, digits: Path, tmp_path: Path
+) -> None:
+    """Of an ONNX graph: scales of channels stand in DEQUANTIZE, which TFLite Micro misreads."""
+    model = dcformat.compress(dcformat.read(digits / "digits.onnx"), preset)
+    dcformat.save(model, tmp_path / "m.dcf")
+    coded = dcformat.load(tmp_path / "m.dcf").coded_model()
+    made = [dcformat.write(coded, tmp_path / f"m.{end}").stored for end in ("tflite", "tflm")]
+    assert made[1] < made[0] * share
+    plain, encoded = ((tmp_path / f"m.{end}").read_bytes() for end in ("tflite", "tflm"))
+    same_answers(for_micro(plain), encoded)
+    with np.load(digits / "digits_test.npz") as arrays:
+        images = next(a for a in arrays.values() if a.ndim == 4)[:50].astype(np.float32)
+    runs = interpreter(encoded)
+    for image in images[:, None]:
+        wanted = litert(plain, image)
+        got = np.frombuffer(answer(runs, image), np.float32)
+        np.testing.assert_allclose(got, wanted[0], rtol=0, atol=1e-5 * np.abs(wanted).max())
+
+
+def behind_scales(zero: int = 0, second: int = DENSE) -> bytes:
+    """A dense layer with int8 weights of a scale each channel, behind DEQUANTIZE."""
+    weights = np.random.default_rng(6).integers(-127, 128, (16, 40)).astype("i1")
+    scales = (2.0 ** np.random.default_rng(7).uniform(-9, -3, 16)).tolist()
+    tensors = [tensor("x", (1, 40)), tensor("w", (16, 40), 1, 9, scales, [zero] * 16),
+               tensor("real", (16, 40)), tensor("y", (1, 16)), tensor("z", (16, 40))]  # fmt: skip
+    operators = [operator(1, [1], [2]), operator(0, [0, 2], [3], options={}) | {3: ("b", 8)}]
+    operators += [operator(2, [1], [4])] if second != DENSE else []
+    graph = subgraph(tensors, operators, [0], [3])
+    return file_of(model([graph], [DENSE, DEQUANTIZE, second], [weights.tobytes()]))
+
+
+def test_scales_of_channels_become_a_product() -> None:
+    plain = behind_scales()
+    made = for_micro(plain)
+    (graph,) = parse(made).subgraphs
+    assert [one.op for one in graph.operators] == ["Dequantize", "Mul", "FullyConnected"]
+    assert for_micro(made) == made
+    assert for_micro(layers("few")) == layers("few")
+    x = np.random.default_rng(1).standard_normal((1, 40)).astype(np.float32)
+    wanted = litert(plain, x)
+    assert litert(made, x).tobytes() == wanted.tobytes()
+    for data, far in ((made, 1e-5), (plain, None)):
+        noise = np.abs(np.frombuffer(run(data, x), np.float32) - wanted[0]).max()
+        assert noise > 0.1 if far is None else noise < far  # the runtime takes the first scale
+
+
+def test_scales_that_cannot_be_a_product_are_refused() -> None:
+    with pytest.raises(ConvertError, match="'w' has zero points by channel"):
+        for_micro(behind_scales(zero=3))
+    with pytest.raises(ConvertError, match="'w' goes into Dequantize and into Abs"):
+        for_micro(behind_scales(second=101))
 
 
 #: Models that have to lose 30 %.
