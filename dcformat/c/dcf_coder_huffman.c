@@ -150,20 +150,18 @@ DCF_LOCAL int dcf_huffman_check(const dcf_model *m, dcf_at entry, dcf_at end)
 
 /* ---- codes ---- */
 
-DCF_LOCAL uint32_t dcf_huffman_search(const uint16_t *fast, uint32_t prefix, uint32_t shift,
-                                      uint32_t length)
+DCF_LOCAL uint32_t dcf_huffman_search(const uint16_t *fast, uint32_t prefix, uint32_t length)
 {
     const dcf_code *code = (const dcf_code *)(const void *)fast - 1;
-    const uint8_t *ranks = (const uint8_t *)(fast + ((size_t)1 << (32U - shift)));
     while (prefix >= code->limit[length - 1U]) {
         length++;
     }
     prefix = (prefix >> (DCF_MAX_CODE_BITS - length)) + code->shift[length - 1U];
-    return length | (uint32_t)ranks[prefix & 0xFFFFU] << 8;
+    return length | (uint32_t)((const uint8_t *)fast)[prefix & 0xFFFFU] << 8;
 }
 
-/* Turn counts of lengths into where the ranks of each begin. */
-DCF_APART static void limits(dcf_code *code, uint16_t *counter)
+/* Turn counts of lengths into where the ranks of each begin; the first is `place` bytes behind. */
+DCF_APART static void limits(dcf_code *code, uint16_t *counter, uint32_t place)
 {
     uint32_t first = 0;
     uint32_t rank = 0;
@@ -171,7 +169,7 @@ DCF_APART static void limits(dcf_code *code, uint16_t *counter)
     for (i = 1; i <= DCF_MAX_CODE_BITS; i++) {
         const uint32_t count = counter[i];
         code->limit[i - 1U] = (uint16_t)((first + count) << (DCF_MAX_CODE_BITS - i));
-        code->shift[i - 1U] = (uint16_t)(rank - first);
+        code->shift[i - 1U] = (uint16_t)(place + rank - first);
         counter[i] = (uint16_t)rank;
         rank += count;
         first = (first + count) << 1;
@@ -195,12 +193,12 @@ static void build(const dcf_tensor *t, uint32_t index, uint8_t *memory)
     dcf_huffman_lengths(t->model, entry, end, counter, NULL, NULL);
     one = counter[0]; /* a symbol without bits */
     counter[0] = 0;
-    limits(code, counter);
+    limits(code, counter, 2U << fast_bits);
     dcf_huffman_lengths(t->model, entry, end, counter, ranks, map);
     for (i = 0; i >> fast_bits == 0; i++) {
         uint32_t item = (uint32_t)ranks[0] << 8;
         if (!one) {
-            item = dcf_huffman_search(fast, i << (DCF_MAX_CODE_BITS - fast_bits), t->shift, length);
+            item = dcf_huffman_search(fast, i << (DCF_MAX_CODE_BITS - fast_bits), length);
             length = item & DCF_LENGTH; /* of the next one no less */
             if (length > fast_bits) {
                 item = DCF_LONG | length << 8;

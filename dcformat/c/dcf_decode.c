@@ -61,10 +61,10 @@ int dcf_cursor_init(dcf_cursor *c, const dcf_tensor *t, dcf_size row0)
     return DCF_OK;
 }
 
-int dcf_cursor_next(dcf_cursor *c, void *to, dcf_size count, dcf_size *got)
+/* dcf_cursor_next, over the ends of blocks. */
+DCF_APART static int next_far(dcf_cursor *c, uint8_t *out, dcf_size count, dcf_size *got)
 {
     const dcf_tensor *t = c->tensor;
-    uint8_t *out = (uint8_t *)to;
     dcf_size wanted = count;
     int err = DCF_OK;
 #if DCF_HOST
@@ -119,6 +119,20 @@ int dcf_cursor_next(dcf_cursor *c, void *to, dcf_size count, dcf_size *got)
     return DCF_RESULT(t->model, err);
 }
 
+int dcf_cursor_next(dcf_cursor *c, void *to, dcf_size count, dcf_size *got)
+{
+    int err;
+    if (DCF_HOST || count - 1U >= c->left) { /* of a block with a skip nothing is left yet */
+        return next_far(c, (uint8_t *)to, count, got);
+    }
+    *got = count;
+    err = dcf_elements(c, (uint8_t *)to, count, c->tensor->width);
+    if (err == DCF_OK && c->left == 0) {
+        err = dcf_block_end(c);
+    }
+    return DCF_RESULT(c->tensor->model, err);
+}
+
 int dcf_cursor_finish(dcf_cursor *c)
 {
     uint8_t number[16];
@@ -144,7 +158,7 @@ int dcf_rows(const dcf_tensor *t, dcf_size row0, dcf_size count, void *out, dcf_
     if (bytes < count * t->width) {
         return DCF_ERR_SPACE;
     }
-    return dcf_cursor_next(&c, out, count, &got);
+    return next_far(&c, (uint8_t *)out, count, &got);
 }
 
 int dcf_decode(const dcf_tensor *t, void *out, dcf_size bytes)

@@ -128,7 +128,7 @@ DCF_APART DCF_LOCAL int dcf_elements(dcf_cursor *c, uint8_t *out, dcf_size count
                 } while (--n > 0);
             }
             if (count == 0) {
-                goto stop;
+                goto done;
             }
         }
         for (;;) {
@@ -157,7 +157,7 @@ DCF_APART DCF_LOCAL int dcf_elements(dcf_cursor *c, uint8_t *out, dcf_size count
                 }
 #if DCF_WITH_HUFFMAN
                 else {
-                    item = dcf_huffman_search(table, bits >> 20, shift, item >> 8);
+                    item = dcf_huffman_search(table, bits >> 20, item >> 8);
                     length = (int32_t)(item & DCF_LENGTH);
                 }
 #endif
@@ -195,16 +195,17 @@ DCF_APART DCF_LOCAL int dcf_elements(dcf_cursor *c, uint8_t *out, dcf_size count
             out += step;
             table = c->first;
             if (--count == 0) {
-                goto stop;
+                goto done;
             }
         }
     }
 range:
     err = DCF_ERR_RANGE;
 stop:
+    c->left += count;
+done:
     c->table = table;
     c->bits = bits;
     c->have = have;
-    c->left += count;
     return dcf_bits_left(c) < 0 ? DCF_ERR_TRUNCATED : err;
 }

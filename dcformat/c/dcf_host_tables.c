@@ -23,7 +23,7 @@ static void build_one(const dcf_tensor *t, uint8_t *table, const uint16_t *fast)
         uint32_t end;
         uint8_t entry[2];
         if ((item & DCF_LENGTH) == DCF_LONG) {
-            item = dcf_huffman_search(fast, prefix, t->shift, item >> 8);
+            item = dcf_huffman_search(fast, prefix, item >> 8);
         }
         entry[0] = (uint8_t)(item >> 8);
         entry[1] = (uint8_t)(item & DCF_LENGTH);

@@ -263,10 +263,10 @@ enum { DCF_LONG = 63, DCF_NO_CODE = 62, DCF_LENGTH = 63 };
 
 #if DCF_WITH_HUFFMAN
 /* A canonical code. A symbol whose 12-bit prefix is below limit[n - 1] (and not below limit[n - 2])
- * has n bits, and its number stands at ranks[(prefix >> (12 - n)) + shift[n - 1]] (modulo 2^16).
- * Behind it stand u16 for all prefixes of 32 - shift bits: the length and 256 times the number, or,
- * where the length is larger, DCF_LONG and 256 times the least that it may be. The ranks, one byte
- * each, follow. */
+ * has n bits, and its number stands (prefix >> (12 - n)) + shift[n - 1] bytes (modulo 2^16) behind
+ * the structure. There stand first u16 for all prefixes of 32 - shift bits: the length and 256 times
+ * the number, or, where the length is larger, DCF_LONG and 256 times the least that it may be; and
+ * then the numbers by the rank of their codes, one byte each. */
 typedef struct dcf_code {
     uint16_t limit[DCF_MAX_CODE_BITS];
     uint16_t shift[DCF_MAX_CODE_BITS];
@@ -285,8 +285,7 @@ DCF_LOCAL void dcf_huffman_build(dcf_tensor *tensor, uint8_t *memory);
 
 /* Length and number, as in the first part, of a code that begins with `prefix` and has at least
  * `length` bits. */
-DCF_LOCAL uint32_t dcf_huffman_search(const uint16_t *fast, uint32_t prefix, uint32_t shift,
-                                      uint32_t length);
+DCF_LOCAL uint32_t dcf_huffman_search(const uint16_t *fast, uint32_t prefix, uint32_t length);
 
 DCF_MUST_CHECK DCF_LOCAL int dcf_huffman_fields(dcf_record *record);
 #endif
