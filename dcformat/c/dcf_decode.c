@@ -121,16 +121,18 @@ DCF_APART static int next_far(dcf_cursor *c, uint8_t *out, dcf_size count, dcf_s
 
 int dcf_cursor_next(dcf_cursor *c, void *to, dcf_size count, dcf_size *got)
 {
-    int err;
-    if (DCF_HOST || count - 1U >= c->left) { /* of a block with a skip nothing is left yet */
-        return next_far(c, (uint8_t *)to, count, got);
+#if !DCF_HOST
+    if (count - 1U < c->left) { /* a row within a block; nothing is left before a skip */
+        int err;
+        *got = count;
+        err = dcf_elements(c, (uint8_t *)to, count, c->tensor->width);
+        if (err == DCF_OK && c->left == 0) {
+            err = dcf_block_end(c);
+        }
+        return DCF_RESULT(c->tensor->model, err);
     }
-    *got = count;
-    err = dcf_elements(c, (uint8_t *)to, count, c->tensor->width);
-    if (err == DCF_OK && c->left == 0) {
-        err = dcf_block_end(c);
-    }
-    return DCF_RESULT(c->tensor->model, err);
+#endif
+    return next_far(c, (uint8_t *)to, count, got);
 }
 
 int dcf_cursor_finish(dcf_cursor *c)
