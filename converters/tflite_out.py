@@ -28,12 +28,14 @@ from . import (
     write_onnx,
 )
 from .tflite_out_bytes import file_of
-from .tflite_out_conv import conv, conv_transpose
+from .tflite_out_conv import channels, conv, conv_transpose
 from .tflite_out_dense import gemm, matmul
+from .tflite_out_integer import Ranges, left_real
+from .tflite_out_integer_rules import to_integers
 from .tflite_out_layout import Value, plain, settled, transposes, whole
 from .tflite_out_maker import Maker, Translation, dtype_of
 from .tflite_out_net import Net, OutTensor, Unsupported, check_names, fuse_activations, prune
-from .tflite_out_norms import fold_layers
+from .tflite_out_norms import CHANNELS, fold_layers
 from .tflite_out_onnx import (
     WRONG_NODE,
     Integers,
@@ -50,6 +52,7 @@ _DESCRIPTION = "written by dcformat"
 _MOST_SHOWN = 20
 _MAX_AXES = 8
 _TABLE: dict[str, Translation] = {
+    CHANNELS: channels,
     "Conv": conv,
     "ConvTranspose": conv_transpose,
     "Gemm": gemm,
@@ -69,25 +72,42 @@ _TABLE: dict[str, Translation] = {
 
 @dataclass(frozen=True)
 class Written:
-    """A file, and what there is to say of it: `notes` are what was assumed."""
+    """A file, and what there is to say of it: `notes` are what was assumed.
+
+    Where integers were asked for, `real` are the kinds of the operators that stay in float32.
+    """
 
     data: bytes
     operators: int
     transposes: int
     notes: tuple[str, ...]
+    real: tuple[str, ...] = ()
 
 
-def tflite_of(model: Model, batch: int = 1, weights: str = "") -> Written:
+@dataclass(frozen=True)
+class Wanted:
+    """How a model is to be written: the size of open batches, and what numbers are stored as.
+
+    `weights` is one of tflite_out_weights.KINDS, empty as the model has them. With `ranges`, the
+    smallest and largest number of every value that was seen, all is computed in integers.
+    """
+
+    batch: int = 1
+    weights: str = ""
+    ranges: Ranges | None = None
+
+
+def tflite_of(model: Model, wanted: Wanted | None = None) -> Written:
     """Return a TFLite file of a model with an ONNX graph; its integers stay what they are.
 
-    `weights` is one of tflite_out_weights.KINDS, empty as the model has them. Raises ConvertError.
+    Raises ConvertError.
     """
     with scratch_folder() as folder:
         write_onnx.write(real(model), folder / "model.onnx")
         data = (folder / "model.onnx").read_bytes()
     held = {tensor.name: tensor for tensor in model.tensors if tensor.name in model.scales}
     own = {name: _integers(tensor, model.scales[name]) for name, tensor in held.items()}
-    return translated(data, batch, weights, own)
+    return translated(data, wanted or Wanted(), own)
 
 
 def _integers(tensor: Tensor, scales: Scales) -> Integers:
@@ -99,19 +119,23 @@ def _integers(tensor: Tensor, scales: Scales) -> Integers:
 
 
 def translated(
-    proto: bytes,
-    batch: int = 1,
-    weights: str = "",
-    integers: Mapping[str, Integers] | None = None,
+    proto: bytes, wanted: Wanted | None = None, integers: Mapping[str, Integers] | None = None
 ) -> Written:
     """Return a TFLite file of a serialized ONNX model. Raises ConvertError."""
-    source = source_of(load_proto(proto), batch, integers or {})
+    wanted = wanted or Wanted()
+    source = source_of(load_proto(proto), wanted.batch, integers or {})
     fold_layers(source)
     net = net_of(source)
-    store_weights(net, weights)
+    real: tuple[str, ...] = ()
+    if wanted.ranges is None:
+        store_weights(net, wanted.weights)
+    else:
+        to_integers(net, wanted.ranges)
     prune(net)
+    if wanted.ranges is not None:
+        real = tuple(left_real(net))
     check_names(net)
-    return Written(file_of(net, _DESCRIPTION), len(net.ops), transposes(net), source.notes)
+    return Written(file_of(net, _DESCRIPTION), len(net.ops), transposes(net), source.notes, real)
 
 
 def net_of(source: SourceGraph) -> Net:

@@ -91,6 +91,24 @@ def bias_of(maker: Maker, node: SourceNode, outputs: int) -> int:
     return maker.net.constant(narrowed(bias), given(node, 2))
 
 
+def channels(maker: Maker, node: SourceNode) -> Sequence[Value]:
+    """A norm: of pictures a depthwise convolution of one pixel, elsewhere a Mul and an Add."""
+    value = maker.value(node.inputs[0])
+    factor, shift = (maker.constant(node, place, "parameter") for place in (1, 2))
+    rank = len(maker.shape(value))
+    if rank != 4:
+        spread = (-1,) + (1,) * (rank - 2)
+        scaled = maker.together("Mul", value, factor.reshape(spread))
+        return [maker.together("Add", scaled, shift.reshape(spread))]
+    tensor = arranged(maker.net, value, channels_last(4))
+    weight = maker.net.constant(factor.reshape(1, 1, 1, -1), node.inputs[1])
+    inputs = [tensor, weight, maker.net.constant(shift, node.inputs[2])]
+    options = {"padding": "VALID", "stride_h": 1, "stride_w": 1, "multiplier": 1}
+    whole: dict[str, Any] = {**options, "dilation_h": 1, "dilation_w": 1}
+    shape = maker.net.tensors[tensor].shape
+    return [Value(maker.net.add("DepthwiseConv2D", inputs, shape, **whole), channels_last(4))]
+
+
 def conv_transpose(maker: Maker, node: SourceNode) -> Sequence[Value]:
     """ConvTranspose of one or two axes: all that the windows cover, of which a part is cut out."""
     weight = maker.constant(node, 1, "weight")

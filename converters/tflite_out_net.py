@@ -121,9 +121,11 @@ class Net:
         **options: Any,
     ) -> list[int]:
         made = []
+        first = self.tensors[inputs[0]]
+        scale = first.scale if first.dtype is dtype else None  # integers that only move
         for shape in shapes:
             label = f"{self.label}/{kind}_{len(self.tensors)}"
-            made.append(self.tensor(OutTensor(label, dtype, tuple(map(int, shape)))))
+            made.append(self.tensor(OutTensor(label, dtype, tuple(map(int, shape)), scale=scale)))
         self.ops.append(Op(kind, tuple(inputs), tuple(made), options))
         return made
 

@@ -1,28 +1,29 @@
 """Batch norms and biases put into the layer before them, as far as that is exact.
 
 Spec: https://onnx.ai/onnx/operators (BatchNormalization). Sister: tflite_out_onnx.py. What cannot
-be put into a layer becomes a Mul and an Add.
+be put into a layer becomes an operator of its own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
 
 from .tflite_out_onnx import Array, Integers, SourceGraph, SourceNode, meant, users_of
 
+#: What multiplies each channel by a number and adds one.
+CHANNELS = "BatchNormalization, worked out"
 _CONVS = ("Conv", "ConvTranspose")
 _LAYERS = (*_CONVS, "Gemm", "MatMul")
 
 
 def fold_layers(graph: SourceGraph) -> None:
-    """Put biases and norms into layers, in place; norms that are left become a Mul and an Add."""
+    """Put biases and norms into layers, in place; norms that are left become CHANNELS."""
     for _ in range(2):  # a bias may stand before a norm or behind it
         _fold(graph, ("Add",))
         _fold(graph, ("BatchNormalization",))
-    graph.nodes = [part for node in graph.nodes for part in _written_out(graph, node)]
+    graph.nodes = [_written_out(graph, node) for node in graph.nodes]
 
 
 def _fold(graph: SourceGraph, kinds: tuple[str, ...]) -> None:
@@ -203,17 +204,12 @@ def _factor_and_shift(graph: SourceGraph, node: SourceNode) -> tuple[Array, Arra
     return factor, shift - mean * factor
 
 
-def _written_out(graph: SourceGraph, node: SourceNode) -> Iterator[SourceNode]:
-    """Yield a norm that is left as a Mul and an Add, and other nodes as they are."""
+def _written_out(graph: SourceGraph, node: SourceNode) -> SourceNode:
+    """Return a norm that is left with what it multiplies by and adds, other nodes as they are."""
     found = _factor_and_shift(graph, node) if node.op == "BatchNormalization" else None
-    fact = graph.facts.get(node.inputs[0]) if found else None
-    if found is None or fact is None or fact.shape is None:
-        yield node
-        return
-    names = [f"{node.shown}/{part}" for part in ("factor", "shift", "scaled")]
-    shape = (-1,) + (1,) * (len(fact.shape) - 2)
-    for name, numbers in zip(names, found, strict=False):
-        graph.constants[name] = numbers.astype(np.float32).reshape(shape)
-    inner = f"{node.shown}/scaled"
-    yield SourceNode("Mul", f"{node.name}/mul", (node.inputs[0], names[0]), (inner,))
-    yield SourceNode("Add", node.name, (inner, names[1]), node.outputs[:1])
+    if found is None:
+        return node
+    names = f"{node.shown}/factor", f"{node.shown}/shift"
+    for name, numbers in zip(names, found, strict=True):
+        graph.constants[name] = numbers.astype(np.float32)
+    return SourceNode(CHANNELS, node.name, (node.inputs[0], *names), node.outputs[:1])

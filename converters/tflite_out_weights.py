@@ -45,8 +45,8 @@ def _stored(net: Net, ops: list[Op], key: tuple[int, int], maker: Op | None, kin
     held = integers_of(net, maker)
     if held is not None:
         return _kept(net, ops, index, held, kind)
-    if own.data is None or kind == "float32":
-        return index
+    if own.data is None or kind == "float32" or own.size == own.shape[axis]:
+        return index  # one number a channel would take more room with a scale
     if kind == "float16":
         half = OutTensor(own.name, DType.FLOAT16, own.shape, own.data.astype(np.float16))
         return _dequantized(net, ops, own, half)
@@ -95,11 +95,16 @@ def meaning(held: OutTensor) -> Array:
     return np.asarray((held.data.astype(np.int64) - points).astype(np.float32) * scale)
 
 
-def quantized(weight: Array, axis: int, largest: int) -> tuple[Array, Scale]:
-    """Return integers from -largest to largest, and the scale of each index of `axis`."""
+def quantized(
+    weight: Array, axis: int, largest: int, least: Array | float = 0.0
+) -> tuple[Array, Scale]:
+    """Return integers from -largest to largest, and the scale of each index of `axis`.
+
+    No scale is below `least`.
+    """
     others = tuple(a for a in range(weight.ndim) if a != axis)
     most = np.abs(weight).max(axis=others).astype(np.float64) / largest
-    scale = np.where(most > 0, most, 1.0).astype(np.float32)
+    scale = np.where(most > 0, np.maximum(most, least), 1.0).astype(np.float32)
     shape = [-1 if a == axis else 1 for a in range(weight.ndim)]
     numbers = np.clip(np.rint(weight / scale.reshape(shape)), -largest, largest).astype(np.int8)
     return numbers, Scale(scale, np.zeros(scale.size, np.int64), axis)

@@ -10,9 +10,11 @@ tensor is in memory only while it is written.
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from dcformat.errors import ConvertError, CorruptError, DcfError
 from dcformat.files import atomic_output
@@ -28,20 +30,19 @@ from .tflite_holes import Gap, Opened, open_graph
 from .tflite_lift import Entry, plan_of
 
 
-def write(model: Model, path: Path, batch: int = 1, weights: str = "") -> Made | None:
+def write(model: Model, path: Path, **wanted: Any) -> Made | None:
     """Write `model` as a TFLite file, whole or not at all.
 
-    An ONNX graph is translated, open first dimensions of its inputs as `batch`, its weights stored
-    as `weights` (tflite_out_weights.KINDS; empty is as the model has them). Raises ConvertError
-    where the model has no graph or one that cannot be translated, and CorruptError where graph and
-    tensors do not fit each other.
+    An ONNX graph is translated; what is `wanted` are fields of tflite_out.Wanted. Raises
+    ConvertError where the model has no graph or one that cannot be translated, and CorruptError
+    where graph and tensors do not fit each other.
     """
     path = Path(path)
     try:
         if _is_onnx(model):
-            return _write_translated(model, path, batch, weights)
-        if batch != 1 or weights:
-            raise ConvertError("has a TFLite graph, and batch and weights are for an ONNX graph")
+            return _write_translated(model, path, wanted)
+        if wanted:
+            raise ConvertError(f"has a TFLite graph; {', '.join(wanted)} is for an ONNX graph")
         opened, tensors = _open(model)
         with atomic_output(path) as stream:
             _pour(opened, tensors, stream)
@@ -56,18 +57,29 @@ def _is_onnx(model: Model) -> bool:
     return model.graph is not None and model.graph.format == GraphFormat.ONNX
 
 
-def _write_translated(model: Model, path: Path, batch: int, weights: str) -> Made:
-    from .tflite_out import tflite_of  # noqa: PLC0415 - onnx is slow to import
+def _write_translated(model: Model, path: Path, wanted: Mapping[str, Any]) -> Made:
+    from .tflite_out import Wanted, tflite_of  # noqa: PLC0415 - onnx is slow to import
 
-    written = tflite_of(model, batch, weights)
+    written = tflite_of(model, Wanted(**wanted))
     with atomic_output(path) as stream:
         stream.write(written.data)
     moved = f"{written.operators}, {written.transposes} of them transposes"
     rows = [("operators", moved), *(("assumed", note) for note in written.notes)]
-    facts = {"operators": written.operators, "transposes": written.transposes}
-    return Made(
-        (path,), len(written.data), tuple(rows), {**facts, "assumptions": list(written.notes)}
-    )
+    if wanted.get("ranges") is not None:
+        rows.append(("in float32", _counted(written.real)))
+    facts = {
+        "operators": written.operators,
+        "transposes": written.transposes,
+        "assumptions": list(written.notes),
+        "real_operators": dict(Counter(written.real)),
+    }
+    return Made((path,), len(written.data), tuple(rows), facts)
+
+
+def _counted(kinds: Sequence[str]) -> str:
+    """Say how many operators stay real, and which."""
+    found = sorted(Counter(kinds).items(), key=lambda pair: (-pair[1], pair[0]))
+    return ", ".join(f"{kind} ({count})" for kind, count in found) or "nothing: all in integers"
 
 
 def plain_bytes(model: Model) -> bytes:
@@ -126,4 +138,4 @@ def _pour(opened: Opened, tensors: list[Tensor], stream: BinaryIO) -> None:
     stream.write(opened.skeleton[done:])
 
 
-WRITER = Writer("tflite", (".tflite",), write, options=("batch", "weights"), scaled=True)
+WRITER = Writer("tflite", (".tflite",), write, options=("batch", "weights", "ranges"), scaled=True)

@@ -28,6 +28,7 @@ from dcformat.model import Model
 from dcformat.scaled import real, with_integers
 from dcformat.tools._chosen import Choice, Data
 from dcformat.tools._plan import DCF, STANDARD, Job, opened, output_folder
+from dcformat.tools._ranges import ranges_of
 from dcformat.tools._search_goal import FixedGoal, Goal, Measured
 from dcformat.tools._search_plot import Curves
 from dcformat.tools._terminal import Tick
@@ -53,6 +54,7 @@ class Wishes:
     graph: bool = True
     jobs: int = 1
     writing: Mapping[str, Any] = field(default_factory=dict)
+    integer: bool = False
     reading: Mapping[str, Any] = field(default_factory=dict)
 
     def settings(self, target: str) -> Settings:
@@ -194,7 +196,9 @@ def _write_foreign(job: Job, model: Model, source: int, wishes: Wishes) -> Outco
     with scratch_folder() as folder, output_folder(job):
         plain = job.output != STANDARD and not is_special(job.output)
         path = Path(job.output) if plain else folder / f"output.{job.output_format}"
-        options = {"external": True} if job.external else {}
+        options: dict[str, Any] = {"external": True} if job.external else {}
+        if wishes.integer and wishes.data.calib is not None:
+            options["ranges"] = ranges_of(model, wishes.data.calib)
         made = api.write(model, path, job.output_format, **options, **wishes.writing)
         stored = sum(Path(one).stat().st_size for one in (job.outputs if plain else [path]))
         if not plain:

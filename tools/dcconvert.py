@@ -34,6 +34,8 @@ With --json, one object on standard output (on standard error where that carries
                 "curves": {"parts": [...], "layers": {...}, "front": [...]},  with --plot
                 "shrunk": {"filters": 22, "channels": 0, "layers": 3, "bytes": 771916,
                            "staying": {"it goes into Softmax": 3}},       null without --shrink
+                "operators": 38, "transposes": 1, "assumptions": ["..."],   of a TFLite of ONNX, and
+                "real_operators": {"Exp": 1},    those not in integers, with --integer
                 "arena": {"before": 24272, "after": 24800, "reason": "",     with --arena; null
                           "runtime": "tflite-micro 0.dev1"}                  and a reason where
                                                                              that refuses it
@@ -130,7 +132,7 @@ def _show_cmake_dir(ctx: click.Context, _: click.Parameter, wanted: bool) -> Non
 @click.option("--fit-for", type=click.Choice(["dcf", "c"]), help="--fit: the .dcf, or C's flash.")
 @click.option("--max-drop", metavar="LOSS", help="Search for the smallest: 0.5% of --metric lost.")
 @click.option("--quality", metavar="DB", type=float, help="The same, by the outputs' noise, in dB.")
-@click.option("--calib", metavar="FILE.npz", help="Inputs for a search, and to follow its recipe.")
+@click.option("--calib", metavar="FILE.npz", help="Inputs for a search, its recipe, or --integer.")
 @click.option("--eval", "evaluation", metavar="FILE.npz", help="Inputs and labels for --metric.")
 @click.option("--metric", help="top1 (default), mse, cosine, or FILE.py:FUNCTION.")
 @click.option("--save-recipe", metavar="FILE.toml", help="Keep what the search chose.")
@@ -142,6 +144,7 @@ def _show_cmake_dir(ctx: click.Context, _: click.Parameter, wanted: bool) -> Non
 @click.option("--arena", is_flag=True, help="TFLite Micro: memory to run it, before and after.")
 @click.option("--batch", type=click.IntRange(1), help="TFLite of ONNX: size of an open batch (1).")
 @click.option("--weights", type=click.Choice(KINDS), help="TFLite of ONNX: weights stored so.")
+@click.option("--integer", is_flag=True, help="TFLite of ONNX: all in int8; --calib has inputs.")
 @click.option("--c-form", type=click.Choice(FORMS), help="C: how the numbers are written.")
 @click.option("--prefix", help="C: what symbols begin with (default: the output's name).")
 @click.option("--layout", type=click.Choice(LAYOUTS), help="C, dense: order of a convolution.")
@@ -290,6 +293,7 @@ def _wishes(recipe: Recipe, options: dict[str, Any]) -> Wishes:
         graph=not options["no_graph"],
         jobs=options["jobs"],
         writing=_writing(options),
+        integer=options["integer"],
         reading={"prototxt": options["prototxt"]} if options["prototxt"] else {},
     )
 
@@ -300,23 +304,37 @@ def _check_options(ctx: click.Context, jobs: list[Job]) -> None:
     if not any(job.output_format == DCF for job in jobs):
         _refuse(given, _DCF_OPTIONS, "is for writing .dcf")
     if not any(job.chooses for job in jobs):
-        coded = (*_LOSSY_OPTIONS, *_CODED_OPTIONS, *SEARCH_OPTIONS)
+        coded = (*_LOSSY_OPTIONS, *_CODED_OPTIONS, *_searching(ctx))
         _refuse(given, coded, "is for writing .dcf or C")
     if any(job.source_format != DEEP_COMPRESSION for job in jobs):
         _refuse(given, ("prototxt",), "is for reading a .net of Deep Compression")
     _check_c(given, jobs)
     if not all(job.output_format == _TFLITE for job in jobs):
-        _refuse(given, TFLITE_OPTIONS, "is for writing .tflite")
+        _refuse(given, (*TFLITE_OPTIONS, "integer"), "is for writing .tflite")
+    if ctx.params["integer"]:
+        _check_integer(given)
     if not all(job.output_format == _TFLM for job in jobs):
         _refuse(given, ("arena",), "is for writing .tflm")
     _check_depfile(given, jobs, ctx.params["depfile"])
     if all(job.source_format == DCF for job in jobs):
         why = "changes weights, and those of a .dcf are never quantized again"
-        _refuse(given, (*_LOSSY_OPTIONS, *SEARCH_OPTIONS), why)
+        _refuse(given, (*_LOSSY_OPTIONS, *_searching(ctx)), why)
     if any(job.external for job in jobs):
         _check_external(jobs)
     if sys.stdout.isatty() and any(job.output == STANDARD for job in jobs):
         raise click.UsageError("standard output is a terminal: send it to a file or a pipe")
+
+
+def _searching(ctx: click.Context) -> tuple[str, ...]:
+    """Return the options of a search; calibration data are also for integers."""
+    return tuple(n for n in SEARCH_OPTIONS if n != "calib" or not ctx.params["integer"])
+
+
+def _check_integer(given: list[str]) -> None:
+    """Refuse --integer without inputs to see ranges on, and with other weights."""
+    if "calib" not in given:
+        raise click.UsageError("--integer wants inputs to see ranges on: --calib FILE.npz")
+    _refuse(given, ("weights",), "is for a file in float32, not for --integer")
 
 
 def _check_c(given: list[str], jobs: list[Job]) -> None:

@@ -10,7 +10,7 @@ import pytest
 from onnx import helper
 from tflite_runs import Array, Lite, agree, in_onnxruntime, model_of, numbers, one
 
-from dcformat.converters.tflite_out import translated
+from dcformat.converters.tflite_out import Wanted, translated
 from dcformat.errors import ConvertError
 
 Case = tuple[str, dict[str, Any], list[Array]]
@@ -277,7 +277,7 @@ def test_an_open_batch_is_one_or_what_is_asked_for() -> None:
     for value in (*proto.graph.input, *proto.graph.output):
         value.type.tensor_type.shape.dim[0].dim_param = "N"
     model = proto.SerializeToString()
-    single, four = translated(model), translated(model, batch=4)
+    single, four = translated(model), translated(model, Wanted(batch=4))
     assert single.notes == ("input 'in0': dimension 'N' taken as 1",)
     assert four.notes == ("input 'in0': dimension 0 taken as 4",)
     for written, rows in ((single, 1), (four, 4)):
@@ -285,7 +285,7 @@ def test_an_open_batch_is_one_or_what_is_asked_for() -> None:
         wanted = in_onnxruntime(model, feeds)["out"]
         assert np.array_equal(Lite(written.data).run(feeds)["out"], wanted)
     with pytest.raises(ConvertError, match="no input has an open first dimension"):
-        translated(closed, batch=4)
+        translated(closed, Wanted(batch=4))
 
 
 def test_all_that_cannot_be_written_is_said_at_once() -> None:

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
@@ -83,3 +84,47 @@ def test_options_of_tflite_are_for_tflite(run: Any, digits: Path, tmp_path: Path
         result = run("dcconvert", digits / "digits.onnx", "-o", tmp_path / "x.dcf", *option)
         assert result.exit_code == 2
         assert f"{option[0]} is for writing .tflite" in result.stderr
+
+
+@pytest.fixture
+def calib(digits: Path, tmp_path: Path) -> Path:
+    with np.load(digits / "digits_test.npz") as held:
+        np.savez(tmp_path / "calib.npz", image=held["images"][:50])
+    return tmp_path / "calib.npz"
+
+
+def test_a_model_in_integers(run: Any, digits: Path, calib: Path, tmp_path: Path) -> None:
+    made, path = tmp_path / "x.tflite", tmp_path / "x.dcf"
+    assert run("dcconvert", digits / "digits.onnx", "-o", path).exit_code == 0
+    for source in (digits / "digits.onnx", path):
+        file = converted(run, source, "-o", made, "--integer", "--calib", calib)
+        assert file["real_operators"] == {}
+        graph = parse(made.read_bytes()).subgraphs[0]
+        ends = (*graph.inputs, *graph.outputs)
+        assert [graph.tensors[index].type for index in ends] == [9, 9]
+        assert [graph.tensors[index].name for index in ends] == ["image", "logits"]
+        first = made.read_bytes()
+        shown = run("dcconvert", source, "-o", made, "--integer", "--calib", calib).stdout
+        assert "in float32     nothing: all in integers" in shown
+        assert made.read_bytes() == first
+
+
+def test_integers_want_inputs_of_the_model(
+    run: Any, digits: Path, calib: Path, tmp_path: Path
+) -> None:
+    source, made = digits / "digits.onnx", tmp_path / "x.tflite"
+    wrong = tmp_path / "wrong.npz"
+    np.savez(wrong, picture=np.zeros((2, 1, 8, 8), np.float32))
+    for arguments, code, words in (
+        (("--integer",), 2, "--integer wants inputs to see ranges on: --calib FILE.npz"),
+        (("--integer", "--calib", calib, "--weights", "int8"), 2, "not for --integer"),
+        (("--calib", calib), 2, "--calib is for writing .dcf or C"),
+        (("--integer", "--calib", wrong), 1, "no array 'image'"),
+        (("--integer", "--calib", tmp_path / "none.npz"), 1, "cannot read"),
+    ):
+        result = run("dcconvert", source, "-o", made, *arguments)
+        assert (result.exit_code, words in result.stderr) == (code, True), result.stderr
+    result = run("dcconvert", source, "-o", tmp_path / "x.dcf", "--integer", "--calib", calib)
+    assert result.exit_code == 2
+    assert "--integer is for writing .tflite" in result.stderr
+    assert not made.exists()
