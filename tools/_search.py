@@ -11,6 +11,7 @@ from __future__ import annotations
 import glob
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,7 @@ from dcformat.compress.allocate import (
 )
 from dcformat.compress.feedback import round_to_grid
 from dcformat.compress.names import use_of
+from dcformat.compress.prune import prune
 from dcformat.compress.reals import reals_of
 from dcformat.compress.roles import decide
 from dcformat.converters.c_facts import firmware_file
@@ -38,7 +40,7 @@ from dcformat.model import Model, Tensor
 from dcformat.prints import content_id
 from dcformat.scaled import with_scales
 from dcformat.tools._search_goal import Goal, Judge, Measured, State, draft_of
-from dcformat.tools._search_plot import AROUND, PARTS, Curves, Point
+from dcformat.tools._search_plot import AROUND, PARTS, RATIOS, Curves, Point
 from dcformat.tools._terminal import Tick, human_size
 from dcformat.tools._trials import Trials
 
@@ -97,7 +99,7 @@ class Search:
             found = self.finish(shape.steps(coarseness))
             over = found.measured.size - (self.goal.size or found.measured.size)
             if over <= 0:
-                curves = self.curves(shape, coarseness) if self.draws else None
+                curves = self.curves(shape, coarseness, state) if self.draws else None
                 self.tick("", 1, 1)
                 return replace(found, curves=curves)
             shapes, reserve = [shape], reserve + over  # what was measured took more than drafted
@@ -129,14 +131,21 @@ class Search:
         spread, largest = float(weights.std()), float(np.abs(weights).max())
         return Part(tensor.name, tensor.size, spread, largest, noise)
 
-    def curves(self, shape: Shape, coarseness: float) -> Curves:
-        """Measure around what was found."""
+    def curves(self, shape: Shape, coarseness: float, state: State) -> Curves:
+        """Measure around what was found, and what pruning does to each layer."""
         layers: dict[str, tuple[float, ...]] = {}
+        pruned: dict[str, tuple[float, ...]] = {}
         for tensor in self.candidates():
             self.tick(f"curve of {tensor.name}", len(layers), len(self.sought))
             layers[tensor.name] = tuple(self.noises(tensor, PARTS, self.grams.get(tensor.name)))
+            pruned[tensor.name] = state.curve_of(tensor.name, RATIOS, partial(self.bears, tensor))
         front = [self.point(shape.steps(coarseness * times)) for times in AROUND]
-        return Curves(PARTS, layers, tuple(front))
+        return Curves(PARTS, layers, tuple(front), RATIOS, pruned)
+
+    def bears(self, tensor: Tensor, ratio: float) -> float:
+        """Return the outputs' noise once this share of a tensor is zero, the smallest first."""
+        kept = prune(reals_of(tensor.data, tensor.dtype), ratio).astype(tensor.data.dtype)
+        return min(self.judge.diverge({tensor.name: kept}, SAMPLES).noise, 1e12)
 
     def point(self, steps: Mapping[str, float]) -> Point:
         size, coded = self.weigh(steps)
@@ -241,6 +250,7 @@ class Search:
             preset="int8",
             method="exact",
             target=target,
+            shrink=self.recipe.shrink,
             calibration=self.calibration if self.grams else "",
             rules=tuple(rules),
         )

@@ -203,12 +203,15 @@ def _short(value: float, digits: int = 6) -> float | None:
 class State:
     """Sensitivities by name, kept in a file from run to run; `key` says of what.
 
+    `pruned` has the noise of each tensor by the share of it that is zero.
+
     Raises ConvertError where the file is of something else, or none of ours.
     """
 
     path: Path | None
     key: str
     known: dict[str, float] = field(default_factory=dict)
+    pruned: dict[str, dict[str, float]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.path is None or not self.path.exists():
@@ -217,6 +220,7 @@ class State:
         if stated.get("key") != self.key:
             raise ConvertError("is of another model or other data", place=str(self.path))
         self.known = {str(name): float(noise) for name, noise in stated["noise"].items()}
+        self.pruned = {name: dict(curve) for name, curve in stated.get("pruned", {}).items()}
 
     def of(self, name: str, measure: Callable[[], float]) -> float:
         """Return what is known of `name`, measured and kept if nothing is."""
@@ -225,10 +229,23 @@ class State:
             self._keep()
         return self.known[name]
 
+    def curve_of(
+        self, name: str, ratios: Sequence[float], measure: Callable[[float], float]
+    ) -> tuple[float, ...]:
+        """Return the noise at each ratio, measured and kept where it is not known."""
+        curve = self.pruned.setdefault(name, {})
+        missing = [ratio for ratio in ratios if f"{ratio:g}" not in curve]
+        curve.update({f"{ratio:g}": measure(ratio) for ratio in missing})
+        if missing:
+            self._keep()
+        return tuple(curve[f"{ratio:g}"] for ratio in ratios)
+
     def _keep(self) -> None:
         if self.path is None:
             return
-        text = json.dumps({"version": _VERSION, "key": self.key, "noise": self.known}, indent=1)
+        curves = {"pruned": self.pruned} if self.pruned else {}
+        stated = {"version": _VERSION, "key": self.key, "noise": self.known, **curves}
+        text = json.dumps(stated, indent=1)
         with atomic_output(self.path) as stream:
             stream.write(text.encode() + b"\n")
 
@@ -238,7 +255,8 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         with path.open("rb") as stream:
             stated = json.loads(stream.read(_MAX_FILE))
-        numbers = np.array(list(stated["noise"].values()), np.float64)
+        curves = [list(curve.values()) for curve in stated.get("pruned", {}).values()]
+        numbers = np.array(sum(curves, list(stated["noise"].values())), np.float64)
         if stated["version"] != _VERSION or not np.all(numbers >= 0):
             raise ValueError
     except OSError as error:

@@ -1,14 +1,15 @@
-"""How each layer bears coarser steps, and what each size costs: as numbers, and as a picture.
+"""How layers bear coarser steps and pruning, and what sizes cost: as numbers, and as a picture.
 
-Han et al. 2015, "Learning both Weights and Connections", figure 6, draws such curves for pruning.
+The curves of pruning are those of Han et al. 2015, "Learning both Weights and Connections", figure
+6: each layer alone loses a share of its weights, the smallest first, and nothing is retrained.
 Sister: tools/_search.py
 """
 
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from dcformat.tools._terminal import safe_name
 
 #: Steps as parts of a layer's spread; coarseness as multiples of what was chosen.
 PARTS = (0.125, 0.25, 0.5, 1.0, 2.0)
+#: Shares of a layer's weights that become zero.
+RATIOS = (0.1, 0.3, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 AROUND = (0.25, 0.5, 0.71, 1.0, 1.41, 2.0, 4.0)
 MODULE = "matplotlib"
 _MOST_NAMED = 12
@@ -36,11 +39,16 @@ class Point:
 
 @dataclass(frozen=True)
 class Curves:
-    """`layers`: of each weight the outputs' noise at each of `parts` of its spread."""
+    """`layers`: of each weight the outputs' noise at each of `parts` of its spread.
+
+    `pruned`: the same where each of `ratios` of it is zero.
+    """
 
     parts: tuple[float, ...]
     layers: Mapping[str, tuple[float, ...]]
     front: tuple[Point, ...]
+    ratios: tuple[float, ...] = ()
+    pruned: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
     def facts(self) -> dict[str, Any]:
         """Return the curves for --json."""
@@ -54,12 +62,13 @@ def need_plotting() -> None:
 
 
 def draw(curves: Curves, path: Path) -> None:
-    """Draw both as a picture of the kind that the suffix of `path` names."""
+    """Draw them all as a picture of the kind that the suffix of `path` names."""
     from matplotlib.figure import Figure  # noqa: PLC0415 - an extra, and slow
 
-    figure = Figure(figsize=(12, 5), layout="constrained")
-    left, right = figure.subplots(1, 2)
+    figure = Figure(figsize=(17, 5), layout="constrained")
+    left, middle, right = figure.subplots(1, 3)
     _draw_layers(left, curves)
+    _draw_pruned(middle, curves)
     _draw_front(right, curves)
     kind = path.suffix.lstrip(".").lower() or "png"
     with atomic_output(path) as stream:
@@ -75,14 +84,27 @@ def _undated(kind: str) -> dict[str, None]:
 
 
 def _draw_layers(axes: Any, curves: Curves) -> None:
-    ranked = sorted(curves.layers, key=lambda name: -sum(curves.layers[name]))
-    for at, name in enumerate(ranked):
-        label = safe_name(name)[-30:].replace("$", r"\$") if at < _MOST_NAMED else None
-        axes.plot(curves.parts, _decibels(curves.layers[name]), marker=".", label=label)
+    _draw_each(axes, curves.parts, curves.layers)
     axes.set_xscale("log", base=2)
     axes.set_xticks(curves.parts, [f"{part:g}" for part in curves.parts])
     axes.set(xlabel="step, as a part of the layer's standard deviation")
-    axes.set(ylabel="signal-to-noise ratio of the outputs, dB", title="each layer alone")
+    axes.set(title="each layer alone")
+
+
+def _draw_pruned(axes: Any, curves: Curves) -> None:
+    _draw_each(axes, curves.ratios, curves.pruned)
+    axes.set(xlabel="share of the layer's weights that is zero, the smallest first")
+    axes.set(title="each layer alone, pruned")
+
+
+def _draw_each(axes: Any, places: Sequence[float], lines: Mapping[str, Sequence[float]]) -> None:
+    """Draw a line for each layer, those with most noise first; a layer has one colour."""
+    ranked = sorted(lines, key=lambda name: -sum(lines[name]))
+    colours = {name: f"C{number % 10}" for number, name in enumerate(lines)}
+    for at, name in enumerate(ranked):
+        label = safe_name(name)[-30:].replace("$", r"\$") if at < _MOST_NAMED else None
+        axes.plot(places, _decibels(lines[name]), colours[name], marker=".", label=label)
+    axes.set(ylabel="signal-to-noise ratio of the outputs, dB")
     axes.legend(fontsize="x-small")
 
 

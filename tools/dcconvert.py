@@ -31,7 +31,8 @@ With --json, one object on standard output (on standard error where that carries
                                           them; empty where a graph says what they are for
                 "measured": {"metric": "top1", "before": 0.93, "after": 0.928, ...}}]}   of a
                                           search (spec/registry.md, EVIDENCE); else null
-                "curves": {"parts": [...], "layers": {...}, "front": [...]},  with --plot
+                "curves": {"parts": [...], "layers": {...}, "front": [...],
+                           "ratios": [...], "pruned": {...}},          with --plot
                 "shrunk": {"filters": 22, "channels": 0, "layers": 3, "bytes": 771916,
                            "staying": {"it goes into Softmax": 3}},       null without --shrink
                 "operators": 38, "transposes": 1, "assumptions": ["..."],   of a TFLite of ONNX, and

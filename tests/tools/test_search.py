@@ -233,6 +233,42 @@ def test_curves_are_drawn_and_told(task, tmp_path):
     assert "front.odd: no picture" in run(task, "-o", tmp_path / "o.dcf", *odd, *data(task), code=1)
 
 
+def test_what_pruning_does_to_each_layer_is_kept(task, tmp_path):
+    """The curves are in the state, and are read from there."""
+    pytest.importorskip("matplotlib")
+    state = tmp_path / "state.json"
+    wishes = ("--fit", "1800", "--plot", tmp_path / "f.png", "--search-state", state, "--json")
+
+    def curves():
+        found = run(task, "-o", tmp_path / "n.dcf", *wishes, *data(task))
+        return json.loads(found)["files"][0]["curves"]
+
+    first = curves()
+    assert set(first["pruned"]) == set(first["layers"])
+    for noises in first["pruned"].values():
+        assert len(noises) == len(first["ratios"])
+        assert 0 < noises[0] < noises[-1]
+    kept = json.loads(state.read_text())
+    assert [list(c.values()) for c in kept["pruned"].values()] == list(first["pruned"].values())
+    kept["pruned"]["a"]["0.5"] = 7.5
+    state.write_text(json.dumps(kept))
+    assert curves()["pruned"]["a"][first["ratios"].index(0.5)] == 7.5
+    kept["pruned"]["a"]["0.5"] = -1
+    state.write_text(json.dumps(kept))
+    assert "holds no state of a search" in run(
+        task, "-o", tmp_path / "n.dcf", *wishes[:6], *data(task), code=1
+    )
+
+
+def test_a_search_keeps_that_the_graph_shall_shrink(task, tmp_path):
+    saved = tmp_path / "saved.toml"
+    wishes = ("--fit", "1800", "--save-recipe", saved, "--shrink")
+    assert "shrunk" in run(task, "-o", tmp_path / "n.dcf", *wishes, *data(task))
+    assert "shrink = true" in saved.read_text()
+    run(task, "-o", tmp_path / "again.dcf", "--recipe", saved, *data(task)[:2])
+    assert (tmp_path / "again.dcf").read_bytes() == (tmp_path / "n.dcf").read_bytes()
+
+
 def test_layers_that_the_recipe_keeps_stay_exact(task, tmp_path):
     recipe, out = tmp_path / "r.toml", tmp_path / "net.dcf"
     recipe.write_text('version = 1\n[[layer]]\nmatch = "b"\nmethod = "exact"\n')
