@@ -265,6 +265,40 @@ def _frames() -> Iterator[tuple[str, bytes]]:
     yield "CODE-frame_without_size", tensor(unhex("28 b5 2f fd 00 00 21 00 00") + NUMBERS)
     yield "CODE-frame_wants_dictionary", tensor(unhex("28 b5 2f fd 21 07 04 21 00 00") + NUMBERS)
     yield "RANGE-frame_symbol", tensor(good[:-1] + b"\x04")
+    yield from ((name, tensor(unhex(block))) for name, block in APART.items())
+
+
+#: 0 1 2 3 by frequencies: each has one slot of four, and the state gives all four without a word
+APART = {
+    "OK-planes_plain": "01 00 00 01 02 03",
+    "OK-planes_frame": "01 01 0d 28 b5 2f fd 20 04 21 00 00 00 01 02 03",
+    "CODE-planes_of_no_ways": "01",
+    "CODE-planes_cut": "01 00 00 01 02",
+    "CODE-planes_and_a_byte": "01 00 00 01 02 03 00",
+    "CODE-planes_spare_bits": "01 04 00 01 02 03",
+    "CODE-planes_way_3": "01 03 04 00 01 02 03",
+    "CODE-planes_unknown_form": "21 00 00 01 02 03",
+    "CODE-planes_rotated_bytes": "11 00 00 01 02 03",
+    "CODE-planes_no_size": "01 01",
+    "CODE-planes_size_of_six_bytes": "01 01 80 80 80 80 80 00",
+    "CODE-planes_frame_cut": "01 01 0d 28 b5 2f fd 20 04 21 00 00 00 01 02",
+    "CODE-planes_frame_of_three": "01 01 0c 28 b5 2f fd 20 03 19 00 00 00 01 02",
+    "RANGE-planes_symbol": "01 00 00 01 02 04",
+    "OK-frequencies": "01 02 09 02 00 03 11 11 e4 00 00 01",
+    "CODE-frequencies_cut": "01 02 08 02 00 03 11 11 e4 00 00",
+    "CODE-frequencies_of_no_slots": "01 02 09 00 00 03 11 11 e4 00 00 01",
+    "CODE-frequencies_of_13_bits": "01 02 09 0d 00 03 11 11 e4 00 00 01",
+    "CODE-frequencies_of_16_lanes": "01 02 09 42 00 03 11 11 e4 00 00 01",
+    "CODE-frequencies_that_are_too_few": "01 02 09 03 00 03 11 11 e4 00 00 01",
+    "CODE-frequencies_beyond_the_last_byte": "01 02 09 02 fd 03 11 11 e4 00 00 01",
+    "CODE-frequencies_that_begin_with_0": "01 02 0a 02 00 04 10 11 01 e4 00 00 01",
+    "CODE-frequencies_that_end_with_0": "01 02 0a 02 00 04 11 11 00 e4 00 00 01",
+    "CODE-frequencies_with_a_spare_bit": "01 02 09 02 00 02 22 22 e4 00 00 01",
+    "CODE-frequencies_low_state": "01 02 09 02 00 03 11 11 e4 00 00 00",
+    "CODE-frequencies_another_end": "01 02 09 02 00 03 11 11 e4 01 00 01",
+    "CODE-frequencies_word_left": "01 02 0b 02 00 03 11 11 e4 00 00 01 00 00",
+    "CODE-frequencies_byte_left": "01 02 0a 02 00 03 11 11 e4 00 00 01 00",
+}
 
 
 def _decisions() -> Iterator[tuple[str, bytes]]:

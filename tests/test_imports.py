@@ -28,6 +28,7 @@ LAYERS = (
         "container",
         "formats",
         "graph",
+        "rans",
         "predictable",
         "predicted",
         "records",

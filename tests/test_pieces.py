@@ -112,7 +112,7 @@ def test_a_tensor_that_changes_while_it_is_written_is_an_error(tmp_path: Path) -
 
     changing = Model((LazyTensor("w", DType.FLOAT, (500, 700), read),))
     with pytest.raises(ConvertError, match="w: changed while it was written"):
-        dcformat.save(changing, tmp_path / "x.dcf")
+        dcformat.save(changing, tmp_path / "x.dcf", target="mcu")  # host keeps zstd's bytes
     assert list(tmp_path.iterdir()) == []
 
 

@@ -249,6 +249,7 @@ PyMODINIT_FUNC PyInit__core(void)
                    PyModule_AddFunctions(module, dcf_walk_methods) != 0 ||
                    PyModule_AddFunctions(module, dcf_rounding_methods) != 0 ||
                    PyModule_AddFunctions(module, dcf_quantize_methods) != 0 ||
+                   PyModule_AddFunctions(module, dcf_rans_methods) != 0 ||
                    PyModule_AddFunctions(module, dcf_context_methods) != 0)) {
         Py_DECREF(module);
         return NULL;

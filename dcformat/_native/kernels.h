@@ -17,6 +17,7 @@ extern PyMethodDef dcf_walk_methods[];
 extern PyMethodDef dcf_rounding_methods[];
 extern PyMethodDef dcf_quantize_methods[];
 extern PyMethodDef dcf_context_methods[];
+extern PyMethodDef dcf_rans_methods[];
 
 /* Write the canonical Huffman lengths of n <= 256 symbols with these counts. */
 void dcf_code_lengths(const int64_t *counts, int n, uint8_t *lengths);
