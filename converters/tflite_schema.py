@@ -44,6 +44,8 @@ DTYPES = {
     22: DType.FLOAT8E5M2,
 }
 _CUSTOM = 32
+#: Fields of a convolution's options where dilations begin, width first.
+_DILATIONS = {"Conv2D": 4, "DepthwiseConv2D": 5}
 
 
 @dataclass(frozen=True)
@@ -81,8 +83,20 @@ class TfTensor:
 
 
 @dataclass(frozen=True)
+class Strides:
+    """How a convolution goes over its input, height first; `same`: padded to keep the size."""
+
+    same: bool
+    steps: tuple[int, int]
+    dilations: tuple[int, int]
+
+
+@dataclass(frozen=True)
 class TfOperator:
-    """An operator by name; -1 in `inputs` is one that is left out. `turned` are BatchMatMul's."""
+    """An operator by name; -1 in `inputs` is one that is left out.
+
+    `turned` are BatchMatMul's, `axis` is Gather's, `strides` are convolutions'.
+    """
 
     op: str
     label: str
@@ -90,6 +104,7 @@ class TfOperator:
     outputs: tuple[int, ...]
     turned: tuple[bool, bool] = (False, False)
     axis: int = 0
+    strides: Strides | None = None
 
 
 @dataclass(frozen=True)
@@ -202,7 +217,22 @@ def _operator(table: Table, prefix: str, index: int, names: list[str]) -> TfOper
         elif options is not None:
             turned = bool(options.scalar(0, 1)), bool(options.scalar(1, 1))
     label = f"{prefix}{name}_{index}"
-    return TfOperator(name, label, table.ints(1), table.ints(2), turned, axis)
+    return TfOperator(
+        name, label, table.ints(1), table.ints(2), turned, axis, _strides(table, name)
+    )
+
+
+def _strides(table: Table, name: str) -> Strides | None:
+    """Return the strides of a convolution of two axes, None of what has none."""
+    first = _DILATIONS.get(name)
+    options = table.table(4, "options") if first is not None else None
+    if options is None or first is None:
+        return None
+    steps = options.scalar(2, 4), options.scalar(1, 4)
+    dilations = options.scalar(first + 1, 4) or 1, options.scalar(first, 4) or 1
+    if min(steps + dilations) < 1:
+        return None
+    return Strides(options.scalar(0, 1) == 0, steps, dilations)
 
 
 def _check_indices(model: TfModel) -> None:

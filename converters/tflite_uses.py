@@ -51,7 +51,7 @@ def _uses(
             whole = graph.tensors[index].type in _INTEGERS
             yield index, Use(operator.label, operator.op, "index" if whole else "other")
         else:
-            yield _source(index, given), _use(graph, operator, slot, index)
+            yield source_of(index, given), _use(graph, operator, slot, index)
 
 
 def _applies(graph: Subgraph, operator: TfOperator, index: int) -> bool:
@@ -66,7 +66,7 @@ def _use(graph: Subgraph, operator: TfOperator, slot: Slot, index: int) -> Use:
     return Use(operator.label, operator.op, slot.role, axis, order)
 
 
-def _source(index: int, given: dict[int, TfOperator]) -> int:
+def source_of(index: int, given: dict[int, TfOperator]) -> int:
     """Return the tensor whose numbers `index` has: through what only says them otherwise."""
     for _ in range(len(_THROUGH)):  # first a Densify, then a Dequantize
         operator = given.get(index)

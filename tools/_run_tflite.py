@@ -28,10 +28,10 @@ class Input:
 class LiteRtSession:
     """An interpreter of one thread, with LiteRT's own kernels and no delegate.
 
-    `model` is the path of a file, or its bytes.
+    `model` is the path of a file, or its bytes. With `keep_all` inner values stay to be looked at.
     """
 
-    def __init__(self, model: str | bytes) -> None:
+    def __init__(self, model: str | bytes, *, keep_all: bool = False) -> None:
         from ai_edge_litert.interpreter import (  # noqa: PLC0415 - slow, and after the limits
             Interpreter,
             OpResolverType,
@@ -39,6 +39,7 @@ class LiteRtSession:
 
         kernels = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
         given: dict[str, Any] = {"experimental_op_resolver_type": kernels, "num_threads": 1}
+        given["experimental_preserve_all_tensors"] = keep_all
         given["model_path" if isinstance(model, str) else "model_content"] = model
         self._interpreter = Interpreter(**given)
 
@@ -54,6 +55,10 @@ class LiteRtSession:
     def output_names(self) -> list[str]:
         return [str(details["name"]) for details in self._interpreter.get_output_details()]
 
+    def value(self, index: int) -> npt.NDArray[Any]:
+        """Return a copy of a tensor, as the last run has left it."""
+        return np.array(self._interpreter.get_tensor(index))
+
     def run(self, _: None, feed: Mapping[str, npt.NDArray[Any]]) -> list[npt.NDArray[Any]]:
         """Return copies of the outputs, in the model's order."""
         for number, details in enumerate(self._details()):
@@ -66,7 +71,7 @@ class LiteRtSession:
             self._interpreter.set_tensor(details["index"], feed[str(number)])
         self._interpreter.invoke()
         outputs = self._interpreter.get_output_details()
-        return [np.array(self._interpreter.get_tensor(one["index"])) for one in outputs]
+        return [self.value(one["index"]) for one in outputs]
 
     def _details(self) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = self._interpreter.get_input_details()

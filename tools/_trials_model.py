@@ -5,7 +5,7 @@ Sister files: converters/onnx_trial.py (the model), tools/_trials_run.py (the ch
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dcformat.converters import read_onnx
-from dcformat.converters.onnx_trial import Trial, Varied, opened, trial_of, watched
+from dcformat.converters.onnx_trial import Meeting, Trial, Varied, opened, trial_of, watched
 from dcformat.errors import ConvertError
 
 from . import _trials_gram as gram
@@ -23,6 +23,7 @@ from ._trials_data import Samples
 from ._trials_metrics import Distance, Metric, joined
 
 Arrays = dict[str, npt.NDArray[Any]]
+Look = Callable[[Arrays], Arrays]
 
 _REFERENCE_BYTES = 512 << 20  # of float outputs that are kept
 _MOMENTS_BYTES = 1 << 30
@@ -80,6 +81,17 @@ class TrialModel:
     def fixed(self) -> Mapping[str, str]:
         """Weights that cannot be varied, with the reason."""
         return self.trial.fixed
+
+    def meetings(self, name: str) -> tuple[Meeting, ...]:
+        """Return where a weight meets plain products."""
+        return self.varied[name].meetings
+
+    def watch(self, names: Sequence[str]) -> Look:
+        """Return what gives these inner values, and what is fed, of what is fed."""
+        inner = [v for v in names if v not in {one.name for one in self.inputs}]
+        session = session_of(watched(self.bytes, inner), self.folder, plain=True)
+        weights = self.feed_of({})
+        return lambda feed: {**feed, **_inner_values(session, inner, {**feed, **weights})}
 
     def feed_of(self, changed: Mapping[str, npt.NDArray[Any]]) -> Arrays:
         """Return all weights by the names of inputs, `changed` in place of the model's own."""
@@ -162,6 +174,13 @@ def ranges(model: TrialModel, samples: Samples, names: Sequence[str]) -> npt.NDA
 class AnyModel(Protocol):
     """What runs: of whatever format, with weights as `feed_of` gives them."""
 
+    @property
+    def own(self) -> Mapping[str, npt.NDArray[Any]]: ...
+
+    def meetings(self, name: str) -> tuple[Meeting, ...]: ...
+
+    def watch(self, names: Sequence[str]) -> Look: ...
+
     def feed_of(self, changed: Mapping[str, npt.NDArray[Any]]) -> Any: ...
 
     def run(self, feed: Arrays, weights: Any) -> Arrays: ...
@@ -219,13 +238,13 @@ class Runs:
 class Grams:
     """Second moments of what meets each weight; of as many weights in one pass as have room."""
 
-    def __init__(self, model: TrialModel, samples: Samples, most: int | None) -> None:
+    def __init__(self, model: AnyModel, samples: Samples, most: int | None) -> None:
         self.model, self.samples, self.most = model, samples, most
         self._found: dict[str, gram.Moments] = {}
 
     def of(self, name: str) -> gram.Moments | None:
         """Return the moments, None where a use is not a plain product or has too many columns."""
-        if name not in self.model.varied:
+        if name not in self.model.own:
             self.model.feed_of({name: np.zeros(0)})  # says why
         if not self._has(name):
             return None
@@ -234,16 +253,16 @@ class Grams:
         return self._found[name]
 
     def _has(self, name: str) -> bool:
-        met = self.model.varied[name].meetings
+        met = self.model.meetings(name)
         return bool(met) and met[0].columns <= gram.MOST_COLUMNS
 
     def _together(self, first: str) -> list[str]:
         """Return `first` and the weights after it whose moments have room beside it."""
         names: list[str] = []
-        every, room = list(self.model.varied), _MOMENTS_BYTES
+        every, room = list(self.model.own), _MOMENTS_BYTES
         for name in every[every.index(first) :]:
             if self._has(name):
-                met = self.model.varied[name].meetings[0]
+                met = self.model.meetings(name)[0]
                 groups = met.window.groups if met.window else 1
                 room -= groups * met.columns * min(met.columns, gram.BLOCK) * 8
                 if names and room < 0:
@@ -252,29 +271,25 @@ class Grams:
         return names
 
     def _pass(self, names: list[str]) -> dict[str, gram.Moments]:
-        met = {name: self.model.varied[name].meetings for name in names}
-        wanted = sorted({m.value for each in met.values() for m in each})
-        inner = [v for v in wanted if v not in {one.name for one in self.model.inputs}]
-        session = session_of(watched(self.model.bytes, inner), self.model.folder, plain=True)
+        met = {name: self.model.meetings(name) for name in names}
+        look = self.model.watch(sorted({m.value for each in met.values() for m in each}))
         moments = {name: gram.moments_of(each[0]) for name, each in met.items()}
-        weights = self.model.feed_of({})
-        samples = self._smaller(session, inner, weights)
+        samples = self._smaller(look)
         pickers = {(n, m): self._picker(samples) for n, each in met.items() for m in each}
         for _, feed in samples.batches(self.most):
-            values = {**feed, **_inner_values(session, inner, {**feed, **weights})}
+            values = look(feed)
             for name, each in met.items():
                 for meeting in each:
                     rows = gram.rows_of(meeting, values[meeting.value], pickers[name, meeting])
                     moments[name].add(rows)
         return moments
 
-    def _smaller(self, session: Any, inner: list[str], weights: Arrays) -> Samples:
+    def _smaller(self, look: Look) -> Samples:
         """Return the samples in batches whose inner values have room."""
         plan = self.samples.plan
         one = replace(self.samples, rows=plan.rows(1), cache=[], complete=False)
         _, feed = next(one.batches())
-        values = _inner_values(session, inner, {**feed, **weights})
-        size = sum(array.nbytes for array in values.values())
+        size = sum(array.nbytes for name, array in look(feed).items() if name not in feed)
         rows = min(self.samples.rows, _WATCHED_BYTES // max(1, size))
         return replace(one, rows=plan.rows(max(1, rows)), cache=[])
 

@@ -87,7 +87,7 @@ def _model_of(path: Path, weights: Sequence[str]) -> TrialModel | LiteModel:
 
 
 class Bench:
-    """A model with its samples, once it is opened; of TFLite without second moments."""
+    """A model with its samples, once it is opened."""
 
     model: TrialModel | LiteModel
     calibration: Runs
@@ -120,8 +120,7 @@ class Bench:
             evaluation = self._samples(header["evaluation"], header, labelled=True)
         self.calibration = Runs(self.model, calibration)
         self.evaluation = Runs(self.model, evaluation)
-        if isinstance(self.model, TrialModel):
-            self.grams = Grams(self.model, calibration, header["most"])
+        self.grams = Grams(self.model, calibration, header["most"])
         return {"samples": calibration.plan.samples, "fixed": dict(self.model.fixed)}
 
     def _samples(self, path: str | None, header: dict[str, Any], *, labelled: bool) -> Samples:
@@ -137,12 +136,10 @@ class Bench:
         return {}, {"ranges": ranges(self.model, self.calibration.samples, names)}
 
     def _gram(self, name: str) -> Answer:
-        if not isinstance(self.model, TrialModel):
-            return {"groups": 0}, {}
         moments = self.grams.of(name)
         if moments is None:
             return {"groups": 0}, {}
-        order = self.model.varied[name].meetings[0].order
+        order = self.model.meetings(name)[0].order
         blocks = {f"block {i}": block for i, block in enumerate(moments.blocks)}
         header = {"groups": moments.groups, "order": order, "blocks": len(blocks)}
         return header, {**blocks, "mean": moments.mean}

@@ -8,7 +8,7 @@ for all samples.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,9 @@ import numpy as np
 import numpy.typing as npt
 
 from dcformat.converters import read_tflite
+from dcformat.converters.onnx_trial import Meeting
+from dcformat.converters.tflite_meetings import index_of, looked_at, meetings_of
+from dcformat.converters.tflite_schema import parse
 from dcformat.converters.write_tflite import plain_bytes
 from dcformat.errors import ConvertError
 from dcformat.model import Model, Tensor
@@ -25,6 +28,7 @@ from ._run import CannotRunError, find_inputs
 from ._run_tflite import LiteRtSession
 
 Arrays = dict[str, npt.NDArray[Any]]
+Look = Callable[[Arrays], Arrays]
 
 
 class LiteModel:
@@ -35,7 +39,7 @@ class LiteModel:
     """
 
     def __init__(self, path: Path, weights: Sequence[str]) -> None:
-        self.folder = path.parent
+        self._path = path
         self._model: Model = read_tflite.read(path)
         tensors = {tensor.name: tensor for tensor in self._model.tensors}
         shared = {*self._model.ties, *self._model.ties.values()}
@@ -44,6 +48,7 @@ class LiteModel:
             if name not in tensors:
                 raise ConvertError(f"the model has no tensor {name!r}")
         self.own = {n: np.asarray(tensors[n].data) for n in weights if n not in self.fixed}
+        self._meetings = meetings_of(parse(path.read_bytes()))
         self._plain = LiteRtSession(str(path))
         self.inputs = self._plain.named_inputs()
 
@@ -69,6 +74,21 @@ class LiteModel:
             raise ConvertError(
                 f"weight {name!r} is {own.dtype} {own.shape}, not {array.dtype} {array.shape}"
             )
+
+    def meetings(self, name: str) -> tuple[Meeting, ...]:
+        """Return where a weight meets plain products."""
+        return self._meetings.get(name, ())
+
+    def watch(self, names: Sequence[str]) -> Look:
+        """Return what gives these values of meetings, of what is fed."""
+        session = LiteRtSession(str(self._path), keep_all=True)
+        every = {m.value: m for met in self._meetings.values() for m in met}
+
+        def look(feed: Arrays) -> Arrays:
+            self.run(feed, session)
+            return {n: looked_at(every[n], session.value(index_of(n))) for n in names}
+
+        return look
 
     def run(self, feed: Arrays, weights: LiteRtSession) -> Arrays:
         """Return the outputs by name."""

@@ -101,7 +101,7 @@ def test_noise_and_decisions_are_those_of_litert(folder: Path, tmp_path: Path) -
     back = tmp_path / "coarse.tflite"
     tensors = (Tensor(t.name, t.dtype, coarse) if t.name == dense else t for t in model.tensors)
     dcformat.write(replace(model, tensors=tuple(tensors)), back)
-    ((_, x),) = given.items()
+    (x,) = given.values()
     outputs = []
     for path in (folder / "m.tflite", back):
         interpreter = Interpreter(str(path))
@@ -144,3 +144,46 @@ def test_without_litert_it_is_said_what_to_install(
 def test_fixed_point_is_for_onnx(folder: Path, tmp_path: Path) -> None:
     out = run(folder, "-o", tmp_path / "m.dcf", "--fixed-point", "8", code=1)
     assert "has no ONNX graph to run" in out
+
+
+@needs_litert
+def test_second_moments_are_those_of_what_a_weight_meets(tmp_path: Path) -> None:
+    """Of a convolution with strides, a depthwise one and a dense layer, gathered here by hand."""
+    nodes = [
+        helper.make_node("Conv", ["x", "w1"], ["c"], "conv", pads=[0, 0, 1, 1], strides=[2, 2]),
+        helper.make_node("Conv", ["c", "w2"], ["d"], "deep", group=8),
+        helper.make_node("Relu", ["d"], ["r"], "relu"),
+        helper.make_node("Flatten", ["r"], ["f"], "flat"),
+        helper.make_node("Gemm", ["f", "w3"], ["y"], "fc", transB=1),
+    ]
+    weights = {"w1": normal(8, 3, 3, 3, seed=1), "w2": normal(8, 1, 3, 3, seed=2),
+               "w3": normal(9, 8, seed=3)}  # fmt: skip
+    ends = [helper.make_tensor_value_info(n, TensorProto.FLOAT, s)
+            for n, s in (("x", [1, 3, 6, 6]), ("y", [1, 9]))]  # fmt: skip
+    held = [numpy_helper.from_array(w, n) for n, w in weights.items()]
+    graph = helper.make_graph(nodes, "g", ends[:1], ends[1:], held)
+    opsets = [helper.make_opsetid("", 17)]
+    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=8), tmp_path / "m.onnx")
+    model = dcformat.read(tmp_path / "m.onnx")
+    dcformat.write(model, tmp_path / "m.tflite")
+    given = samples(tmp_path)
+    (x,) = given.values()
+    np.savez(tmp_path / "lite.npz", **given)
+    np.savez(tmp_path / "onnx.npz", x=x)
+    lite = {use.op: n for n, use in dcformat.read(tmp_path / "m.tflite").uses.items()
+            if use.role == "weight"}  # fmt: skip
+    pairs = [("Conv2D", "w1"), ("DepthwiseConv2D", "w2"), ("FullyConnected", "w3")]
+    with (
+        Trials(tmp_path / "m.tflite", list(lite.values()), tmp_path / "lite.npz", batch=1) as ours,
+        Trials(tmp_path / "m.onnx", list(weights), tmp_path / "onnx.npz", batch=1) as theirs,
+    ):
+        for op, weight in pairs:
+            got, wanted = ours.gram(lite[op]), theirs.gram(weight)
+            assert got is not None
+            assert wanted is not None
+            assert got.groups == wanted.groups
+            np.testing.assert_allclose(got.means, wanted.means, atol=1e-5)
+            np.testing.assert_allclose(got.blocks[0], wanted.blocks[0], atol=1e-4)
+            stored = dcformat.read(tmp_path / "m.tflite")[lite[op]].data.transpose(got.order)
+            plain = weights[weight].transpose(wanted.order)
+            np.testing.assert_array_equal(stored.reshape(-1), plain.reshape(-1))
