@@ -2,8 +2,9 @@
 
 Weights, biases and what goes from layer to layer have the bits that are said; the last layer gives
 its sums. "dynamic" has a fraction length for each of them, without overflow on the calibration
-data; "refined" also longer ones where that brings the outputs nearer to the float model's;
-"static" one for all, the best one. Calibrated on training pictures, counted on test pictures.
+data; "refined" also longer ones where that brings the outputs nearer to the float model's, and
+weights rounded with error feedback, as dcconvert --fixed-point does it; "static" one for all, the
+best one. Calibrated on training pictures, counted on test pictures.
 """
 
 from __future__ import annotations
@@ -26,14 +27,14 @@ from evaluation import (  # type: ignore[import-not-found]
     mnist_task,
 )
 
-from dcformat.tools._fixed_point import Choice, Search
+from dcformat.tools._fixed_point import Choice, Search, met_by
 from dcformat.tools._search_goal import FixedGoal
 
-Way = Callable[[Search, Choice], Choice]
+Way = Callable[[Search], Choice]
 WAYS: dict[str, Way] = {
-    "static": lambda search, choice: search.static(choice),
-    "dynamic": lambda search, choice: choice,
-    "refined": lambda search, choice: search.refined(choice),
+    "static": lambda search: search.static(search.start()),
+    "dynamic": lambda search: search.start(),
+    "refined": lambda search: search.found(),
 }
 #: Bits and ways that are shown.
 SHOWN = ((16, ("dynamic",)), (8, tuple(WAYS)), (6, tuple(WAYS)))
@@ -54,14 +55,16 @@ def tables(quick: bool) -> list[Table]:
 def _rows(name: str, data: Path, folder: Path) -> Iterator[list[Cell]]:
     make = cifar_task if name in RESNETS else mnist_task
     task: Task = make(data, folder, name)
+    grams = met_by(task.model, task.calib)
     for bits, ways in SHOWN:
-        with Search(task.model, task.calib, task.test, FixedGoal(bits)) as search:
-            before, start = search.trials.evaluate({}), search.start()
-            for way in ways:
-                found = search.trials.evaluate(search.changed(WAYS[way](search, start)))
-                right = [100 * value for value in (found.value, before.value)]
-                yield [name, bits, way, round(found.value * found.samples), found.samples,
-                       *right, right[0] - right[1], found.changed]  # fmt: skip
+        for way in ways:
+            goal = FixedGoal(bits, refine=way == "refined")
+            with Search(task.model, task.calib, task.test, goal, grams=grams) as search:
+                before = search.trials.evaluate({}).value
+                found = search.trials.evaluate(search.changed(WAYS[way](search)))
+            right = [100 * value for value in (found.value, before)]
+            yield [name, bits, way, round(found.value * found.samples), found.samples,
+                   *right, right[0] - right[1], found.changed]  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -5,14 +5,14 @@ tools/_trials.py (what a choice does to the outputs), tools/_chosen.py (which ma
 
 Each place gets the longest fraction length at which nothing overflows on the calibration data.
 Then layer by layer longer ones are tried, which clip the largest numbers and round the others
-finer, and the one is kept that leaves the outputs nearest to the float model's. With what meets
+finer, and what leaves the outputs nearest to the float model's is kept. With what meets
 each weight (`grams`) weights are rounded with error feedback.
 """
 
 from __future__ import annotations
 
 import glob
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,6 @@ from ._trials import Divergence, Trials
 
 REFINED_ON = 256  #: samples
 NEAR = 1e-6  #: noise of outputs at which nothing is refined
-_SWEEPS = 2
 SUMS = 32  #: bits of a sum, which the last layers give as it is
 Arrays = dict[str, npt.NDArray[Any]]
 
@@ -52,16 +51,17 @@ class Choice:
     weights: Mapping[str, int]
     biases: Mapping[str, int]
 
-    def longer(self, kind: str, key: str) -> Choice | None:
-        """Return the choice with one bit of fraction more for one of its "places" or "weights".
+    def others(self, kind: str, key: str, more: Sequence[int], least: Choice) -> list[Choice]:
+        """Return choices with so much `more` fraction for one of the "places" or "weights".
 
-        None where a file can hold no more.
+        None is shorter than that of `least`, or longer than a file can hold.
         """
-        table = {**getattr(self, kind)}
-        table[key] += 1
-        if table[key] > MOST:
-            return None
-        return replace(self, places=table) if kind == "places" else replace(self, weights=table)
+        table, low = getattr(self, kind), getattr(least, kind)[key]
+        found = [{**table, key: table[key] + one} for one in more]
+        found = [one for one in found if low <= one[key] <= MOST]
+        if kind == "places":
+            return [replace(self, places=one) for one in found]
+        return [replace(self, weights=one) for one in found]
 
     def formats(self, graph: Graph) -> tuple[LayerFormat, ...]:
         """Return the layers' formats, as a file has them."""
@@ -90,13 +90,14 @@ class Choice:
 class FixedPoint:
     """A network in fixed point: formats of its layers, and integers of weights and biases.
 
-    `recipe` makes the same of the model.
+    `recipe` makes the same of the model, with `grams`.
     """
 
     graph: Graph
     layers: tuple[LayerFormat, ...]
     tensors: Mapping[str, Quantized]
     recipe: Recipe
+    grams: Mapping[str, Gram] = field(default_factory=dict)
 
     @property
     def numbers(self) -> dict[str, npt.NDArray[Any]]:
@@ -153,19 +154,49 @@ class Search:
         return Choice(self.bits, places, weights, {n: f for n, f in own.items() if n in biases})
 
     def refined(self, choice: Choice, most: int = REFINED_ON) -> Choice:
-        """Try longer fraction lengths, layer by layer; keep what leaves the outputs nearest."""
-        best = self.divergence(choice, most).noise
-        if best <= NEAR:
+        """Try other fraction lengths, layer by layer; keep what leaves the outputs nearest.
+
+        First each is tried alone, all else being float: noise of many sources adds up, so what is
+        best alone is nearly best together, and what cancels out by chance is not taken for better.
+        Then once more with everything rounded. What fits without overflow is never shortened.
+        """
+        steps, noise = self._steps(choice), self.divergence(choice, most).noise
+        if noise <= NEAR:
             return choice
-        steps = self._steps(choice) * _SWEEPS
+        apart = choice
+        for done, step in enumerate(steps):
+            self.tick(f"refining {step[1]}", done, 2 * len(steps))
+            apart = self._best_alone(apart, *step, most)
+        tried = self.divergence(apart, most).noise
+        best = (tried, apart) if tried < noise else (noise, choice)
         for done, (kind, key) in enumerate(steps):
-            self.tick(f"refining {key}", done, len(steps))
-            while (tried := choice.longer(kind, key)) is not None:
-                noise = self.divergence(tried, most).noise
-                if not noise < best:
-                    break
-                best, choice = noise, tried
-        return choice
+            self.tick(f"refining {key}", len(steps) + done, 2 * len(steps))
+            for other in best[1].others(kind, key, (1, -1), least=choice):
+                noise = self.divergence(other, most).noise
+                best = (noise, other) if noise < best[0] else best
+        return best[1]
+
+    def _best_alone(self, choice: Choice, kind: str, key: str, most: int) -> Choice:
+        """Return the choice with the best fraction for one place or weight, all else being float.
+
+        Where one bit more clips so much that it costs twice the noise two are not tried.
+        """
+        best, found = self._alone(choice, kind, key, most), choice
+        for other in choice.others(kind, key, (1, 2), least=choice):
+            noise = self._alone(other, kind, key, most)
+            if noise > 2 * best:
+                break
+            best, found = (noise, other) if noise < best else (best, found)
+        return found
+
+    def _alone(self, choice: Choice, kind: str, key: str, most: int) -> float:
+        """Return the outputs' noise by the rounding of one place or weight."""
+        if kind == "places":
+            changed = self._knobs[key].turned(choice.places[key], choice.bits)
+        else:
+            weight = self._weight(key, choice.weights[key])
+            changed = {key: weight.reals().astype(np.float32)}
+        return self.trials.divergence(changed, most).noise
 
     def _steps(self, choice: Choice) -> list[tuple[str, str]]:
         """Return what can be chosen, each once, in the order of the layers."""
@@ -236,12 +267,13 @@ class Search:
     def done(self, choice: Choice) -> FixedPoint:
         """Return the network with the numbers of a choice."""
         formats = choice.formats(self.graph)
-        return FixedPoint(self.graph, formats, self.tensors(choice), self.recipe_of(choice))
+        found = self.graph, formats, self.tensors(choice), self.recipe_of(choice)
+        return FixedPoint(*found, self.grams)
 
     def measured(self, choice: Choice) -> Measured:
         """Return what the numbers of a choice do, and what each layer's do alone."""
         judge, changed = Judge(self.trials), self.changed(choice)
-        alone = {layer.name: self._alone(layer, choice) for layer in self.graph.layers}
+        alone = {layer.name: self._of_layer(layer, choice) for layer in self.graph.layers}
         said = {
             "bits": choice.bits,
             "refined": self.goal.refine,
@@ -251,7 +283,7 @@ class Search:
         synthetic = self.trials.synthetic
         return Measured(0, *found, {}, synthetic, self.goal.metric, {"fixed_point": said})
 
-    def _alone(self, layer: FixedLayer, choice: Choice) -> float:
+    def _of_layer(self, layer: FixedLayer, choice: Choice) -> float:
         """Return the outputs' noise by the rounding of one layer's weight, bias and input."""
         changed = self._tensors_changed(choice)
         own = {name: changed[name] for name in (layer.weight, layer.bias) if name}
@@ -310,7 +342,17 @@ def draft(model: Path, base: Recipe, goal: FixedGoal) -> Recipe:
     return recipe_of(graph, choice, base, weights if goal.feeds_back else ())
 
 
+def met_by(model: Path, calib: Path | None) -> dict[str, Gram]:
+    """Return what the layers' weights meet on the calibration data, where that can be said."""
+    names = [layer.weight for layer in graph_of(model).layers]
+    with Trials(model, names, calib) as trials:
+        found = {name: trials.gram(name) for name in names}
+    return {name: gram for name, gram in found.items() if gram is not None}
+
+
 def fixed_point(model: Path, calib: Path, bits: int = 8, *, refine: bool = True) -> FixedPoint:
     """Return a network with `bits` bits for all numbers, calibrated. Raises ConvertError."""
-    with Search(model, calib, None, FixedGoal(bits, refine)) as search:
+    goal = FixedGoal(bits, refine)
+    grams = met_by(model, calib) if goal.feeds_back else {}
+    with Search(model, calib, None, goal, grams=grams) as search:
         return search.done(search.found())

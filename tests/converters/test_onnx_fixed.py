@@ -209,7 +209,8 @@ def test_norms_between_layers_are_as_the_graph_says(tmp_path: Path) -> None:
 def test_a_file_keeps_formats_and_numbers(tmp_path: Path) -> None:
     path = network(tmp_path)
     fixed = fixed_point(path, calib(tmp_path, 40, 2, 8, 8), 8)
-    dcformat.save(compress(dcformat.read(path), fixed.recipe), tmp_path / "m.dcf", target="mcu")
+    made = compress(dcformat.read(path), fixed.recipe, grams=fixed.grams)
+    dcformat.save(made, tmp_path / "m.dcf", target="mcu")
     file = dcformat.load(tmp_path / "m.dcf")
     assert file.layers == fixed.layers
     for name, numbers in fixed.numbers.items():

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from evaluation import MNIST, cifar_task, mnist_task
+from evaluation import MNIST, RESNETS, cifar_task, mnist_task
 
 from dcformat.converters.onnx_qdq import to_qdq
 from dcformat.converters.onnx_simulate import simulate
 from dcformat.converters.onnx_trial import watched
-from dcformat.tools._fixed_point import Search, fixed_point
+from dcformat.tools._fixed_point import Search, fixed_point, met_by
 from dcformat.tools._search_goal import FixedGoal
 
 ort = pytest.importorskip("onnxruntime")
@@ -25,10 +25,10 @@ def test_digits_are_seen_as_before(
     name: str, bits: int, points: float, data_dir: Path, tmp_path: Path
 ) -> None:
     task = mnist_task(data_dir, tmp_path, name)
-    with Search(task.model, task.calib, task.test, FixedGoal(bits)) as search:
+    grams = met_by(task.model, task.calib) if bits == 8 else {}
+    with Search(task.model, task.calib, task.test, FixedGoal(bits), grams=grams) as search:
         before = search.trials.evaluate({})
-        choice = search.refined(search.start())
-        after = search.trials.evaluate(search.changed(choice))
+        after = search.trials.evaluate(search.changed(search.found()))
     assert after.samples == 10_000
     assert 100 * (before.value - after.value) <= points
 
@@ -49,10 +49,13 @@ def test_a_residual_network_is_the_same_in_integers(data_dir: Path, tmp_path: Pa
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("bits", "most"), [(8, 8), (16, 1)])
-def test_pictures_are_seen_as_before(bits: int, most: int, data_dir: Path, tmp_path: Path) -> None:
-    task = cifar_task(data_dir, tmp_path)
-    with Search(task.model, task.calib, task.test, FixedGoal(bits)) as search:
-        choice = search.start() if bits == 16 else search.refined(search.start())
-        found = search.trials.evaluate(search.changed(choice))
+@pytest.mark.parametrize("name", RESNETS)
+def test_pictures_are_seen_as_before(
+    name: str, bits: int, most: int, data_dir: Path, tmp_path: Path
+) -> None:
+    task = cifar_task(data_dir, tmp_path, name)
+    grams = met_by(task.model, task.calib) if bits == 8 else {}
+    with Search(task.model, task.calib, task.test, FixedGoal(bits), grams=grams) as search:
+        found = search.trials.evaluate(search.changed(search.found()))
     assert found.samples == 761
     assert found.changed <= most

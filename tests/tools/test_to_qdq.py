@@ -31,7 +31,7 @@ def test_a_fixed_point_file_becomes_onnx_with_quantizers(tmp_path: Path) -> None
     np.savez(tmp_path / "c.npz", x=random.standard_normal((9, 20)).astype(np.float32))
     fixed = fixed_point(tmp_path / "m.onnx", tmp_path / "c.npz")
     model = dcformat.read(tmp_path / "m.onnx")
-    dcformat.save(compress(model, fixed.recipe), tmp_path / "m.dcf")
+    dcformat.save(compress(model, fixed.recipe, grams=fixed.grams), tmp_path / "m.dcf")
     command = [str(tmp_path / "m.dcf"), "--to", "qdq", "-o", str(tmp_path / "q.onnx"), "--json"]
     result = CliRunner().invoke(main, command)
     assert result.exit_code == 0, result.output
