@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -122,19 +123,24 @@ def translated(
     proto: bytes, wanted: Wanted | None = None, integers: Mapping[str, Integers] | None = None
 ) -> Written:
     """Return a TFLite file of a serialized ONNX model. Raises ConvertError."""
-    wanted = wanted or Wanted()
-    source = source_of(load_proto(proto), wanted.batch, integers or {})
+    try:
+        with np.errstate(all="ignore"):  # constants may be what they like
+            return _translated_file(load_proto(proto), wanted or Wanted(), integers or {})
+    except WRONG_NODE as error:
+        raise ConvertError(f"the model {not_valid(error)}") from error
+
+
+def _translated_file(proto: Any, wanted: Wanted, integers: Mapping[str, Integers]) -> Written:
+    source = source_of(proto, wanted.batch, integers)
     fold_layers(source)
     net = net_of(source)
-    real: tuple[str, ...] = ()
     if wanted.ranges is None:
         store_weights(net, wanted.weights)
     else:
         to_integers(net, wanted.ranges)
     prune(net)
-    if wanted.ranges is not None:
-        real = tuple(left_real(net))
     check_names(net)
+    real = () if wanted.ranges is None else tuple(left_real(net))
     return Written(file_of(net, _DESCRIPTION), len(net.ops), transposes(net), source.notes, real)
 
 

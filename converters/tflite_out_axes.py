@@ -57,11 +57,11 @@ def transpose(maker: Maker, node: SourceNode) -> Sequence[Value]:
 def concat(maker: Maker, node: SourceNode) -> Sequence[Value]:
     """Concat: all parts in the order in which the largest lies."""
     values = [maker.value(name) for name in node.inputs]
-    if len(values) == 1:
-        return values
     shapes = [maker.shape(value) for value in values]
     best = max(values, key=lambda v: (prod(maker.shape(v)), v.order != natural(len(v.order))))
     axis = one_axis(node.attributes["axis"], len(shapes[0]))
+    if len(values) == 1:
+        return values
     tensors = [arranged(maker.net, value, best.order) for value in values]
     total = sum(shape[axis] for shape in shapes)
     shape = tuple(total if a == axis else shapes[0][a] for a in best.order)
@@ -248,6 +248,8 @@ def space_to_depth(maker: Maker, node: SourceNode) -> Sequence[Value]:
     block = int(node.attributes["blocksize"])
     tensor = arranged(maker.net, maker.value(node.inputs[0]), (0, 2, 3, 1))
     batch, height, width, channels = maker.net.tensors[tensor].shape
+    if height % block or width % block:
+        raise Unsupported(f"blocks of {block} in {height} x {width} pixels")
     shape = (batch, height // block, width // block, channels * block * block)
     return [Value(maker.net.add("SpaceToDepth", [tensor], shape, block=block), (0, 2, 3, 1))]
 
@@ -256,6 +258,8 @@ def depth_to_space(maker: Maker, node: SourceNode) -> Sequence[Value]:
     block = int(node.attributes["blocksize"])
     tensor = arranged(maker.net, maker.value(node.inputs[0]), (0, 2, 3, 1))
     batch, height, width, channels = maker.net.tensors[tensor].shape
+    if channels % block**2:
+        raise Unsupported(f"blocks of {block} in {channels} channels")
     if node.attributes.get("mode", "DCR") == "CRD":
         places = np.arange(channels, dtype=np.int32).reshape(-1, block * block).T.reshape(-1)
         value = Value(tensor, (0, 2, 3, 1))

@@ -67,7 +67,7 @@ _FIXED = {
     "Tanh": (1 / 128, 0),
 }
 _DENSE = ("Conv2D", "DepthwiseConv2D", "FullyConnected")
-_LARGEST_BIAS = (1 << 31) - 1
+_LARGEST_BIAS = 1 << 30  #: so that sums of products have room beside it
 
 
 def to_integers(net: Net, ranges: Ranges) -> None:
@@ -87,6 +87,8 @@ def _rule_of(op: Op) -> Callable[[Quantizer, Op], bool] | None:
     for kinds, rule in ((_SAME, _same), (_FREE, _free), (_JOINED, _joined), (_FIXED, _fixed)):
         if op.kind in kinds:
             return rule
+    if op.kind == "Div":
+        return _divided
     return _arg if op.kind in ("ArgMax", "ArgMin") else None
 
 
@@ -126,6 +128,15 @@ def _free(made: Quantizer, op: Op) -> bool:
         return False
     inputs = [made.integer(i) if _is_real(made, i) else i for i in op.inputs]
     return _add(made, op, inputs, scale)
+
+
+def _divided(made: Quantizer, op: Op) -> bool:
+    """A division by a constant: a product, for which there is a kernel."""
+    below = made.tensor(op.inputs[1])
+    if below.data is None or not np.all(below.data):
+        return False
+    inverse = made.net.tensor(replace(below, data=np.float32(1) / below.data))
+    return _free(made, replace(op, kind="Mul", inputs=(op.inputs[0], inverse)))
 
 
 def _joined(made: Quantizer, op: Op) -> bool:
@@ -179,6 +190,6 @@ def _weight(made: Quantizer, op: Op, bias: Array, step: float) -> OutTensor | No
     own = made.tensor(index)
     if own.data is None:
         return None
-    least = np.abs(bias).astype(np.float64) / (step * _LARGEST_BIAS)
+    least = np.abs(bias).astype(np.float64) / (step * _LARGEST_BIAS / 2)
     numbers, scale = quantized(own.data, axis, 127, least)
     return replace(own, dtype=DType.INT8, data=numbers, scale=scale)

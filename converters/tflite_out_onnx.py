@@ -21,7 +21,12 @@ from .onnx_compute_shapes import Fact, facts_of, fix_inputs, infer, inlined, one
 from .onnx_scopes import text
 
 Array = npt.NDArray[Any]
-_MOST = 1 << 28  #: elements that a constant may come to
+_MOST = 1 << 26  #: elements that a constant may come to
+_MOST_IN_TENSOR = (1 << 31) - 1  #: bytes
+#: Operators that give no more numbers than they take.
+_NEVER_GROW = frozenset(
+    {"Cast", "Concat", "Identity", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze"}
+)
 _DOMAINS = ("", "ai.onnx")
 #: What looking at a node raises that has wrong inputs or attributes.
 WRONG_NODE = (
@@ -151,6 +156,9 @@ def _check_inputs(graph: SourceGraph) -> None:
         fact = graph.facts[name]
         if fact.shape is None:
             raise ConvertError(f"input {name!r} has no shape, and TFLite wants one")
+    for name, fact in graph.facts.items():
+        if (fact.size or 0) > _MOST_IN_TENSOR or max(fact.shape or (), default=0) > _MOST_IN_TENSOR:
+            raise ConvertError(f"value {name!r} of shape {fact.shape} is too large for TFLite")
     if not graph.outputs:
         raise ConvertError("the model has no outputs")
 
@@ -196,13 +204,19 @@ def _worked_out(graph: SourceGraph, proto: Any, name: str) -> list[Array] | None
         return _shape(proto, name, graph.facts.get(inputs[0]))
     if any(one and one not in graph.constants for one in inputs):
         return None
-    if any(_elements(graph, text(one)) > _MOST for one in proto.output):
-        raise ConvertError(f"node {text(proto.name)!r} makes a constant of too many numbers")
+    if not _is_small(graph, proto):
+        return None
     return (_dequantized if name == "DequantizeLinear" else _evaluated)(graph, proto)
 
 
-def _elements(graph: SourceGraph, name: str) -> int:
-    return graph.facts[name].elements or 0 if name in graph.facts else 0
+def _is_small(graph: SourceGraph, proto: Any) -> bool:
+    """Tell whether it is known that a node does not make too many numbers of its constants."""
+    results = [graph.facts.get(text(one)) for one in proto.output if one]
+    sizes = [None if fact is None else fact.elements for fact in results]
+    if any(size is None for size in sizes):
+        taken = [graph.constants[text(one)] for one in proto.input if one]
+        return proto.op_type in _NEVER_GROW and sum(one.size for one in taken) <= _MOST
+    return all(size <= _MOST for size in sizes if size is not None)
 
 
 def _shape(proto: Any, name: str, fact: Fact | None) -> list[Array] | None:

@@ -18,6 +18,7 @@ from .tflite_out_maker import Maker, Translation
 from .tflite_out_net import Array, Unsupported
 from .tflite_out_onnx import SourceNode
 
+_LONGEST = 1 << 20  #: pixels in a row whose places are worked out
 #: TFLite's ways: align_corners, half_pixel.
 _WAYS = ((False, False), (False, True), (True, False))
 
@@ -27,6 +28,8 @@ def resize(maker: Maker, node: SourceNode) -> Sequence[Value]:
     shape = maker.shape(value)
     if len(shape) != 4 or shape[:2] != wanted[:2]:
         raise Unsupported("other axes than the last two of four")
+    if max(*shape, *wanted) > _LONGEST:
+        raise Unsupported(f"more than {_LONGEST} pixels in a row")
     mode = node.attributes.get("mode", "nearest")
     scales = _scales(maker, node, shape, wanted)
     places = [_places(node, *one) for one in zip(shape[2:], wanted[2:], scales, strict=True)]

@@ -73,6 +73,24 @@ def test_few_numbers_are_moved(name: str, data_dir: Path) -> None:
     assert written_of(path).transposes == MODELS[name] <= own + ends
 
 
+@pytest.mark.parametrize("name", ["ultraface_rfb320", "yunet_n_320", "fastestdet", "dtln_1",
+                                  "micro_kws_m_fp32", "cct2_32_opset20_untrained"])  # fmt: skip
+def test_a_dcf_gives_as_tflite_what_it_gives_as_onnx(
+    name: str, data_dir: Path, tmp_path: Path
+) -> None:
+    source = data_dir / "onnx" / f"{name}.onnx"
+    dcformat.save(dcformat.compress(dcformat.read(source), "int8"), tmp_path / "m.dcf")
+    coded = dcformat.load(tmp_path / "m.dcf").coded_model()
+    for path in ("m.onnx", "m.tflite"):
+        dcformat.write(coded, tmp_path / path)
+    assert (tmp_path / "m.tflite").stat().st_size < 0.6 * source.stat().st_size
+    model = (tmp_path / "m.onnx").read_bytes()
+    feeds = feeds_of(model, 1, 1.0)
+    found = Lite((tmp_path / "m.tflite").read_bytes()).run(feeds)
+    for output, numbers in in_onnxruntime(model, feeds).items():
+        check(output, found[output], numbers)
+
+
 def answers(model: Path, images: Array) -> tuple[Array, Array]:
     """Return which output is the largest, in onnxruntime and in LiteRT, picture by picture."""
     session = onnxruntime.InferenceSession(model.read_bytes())
