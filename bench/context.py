@@ -1,10 +1,10 @@
 """The context coder next to others on the same integers: sizes, and speed in one run.
 
-Ours is what a file for target smallest holds for the integers: blocks with their parameters, offsets
-and classes, and tables without codebooks. NNCodec, where it can be imported, counts by its payloads
-alone, in the source's order of axes, as it is given tensors; compressors see the order that suits
-them better. Contexts and constants were chosen on the developing networks; the others were only
-measured. Of int8 networks the stored integers are the weights.
+Ours is what a file for target smallest holds for the integers: blocks with their parameters,
+offsets and classes, and tables without codebooks. NNCodec, where it can be imported, counts by its
+payloads alone, in the source's order of axes, as it is given tensors; compressors see the order
+that suits them better. Contexts and constants were chosen on the developing networks; the others
+were only measured. Of int8 networks the stored integers are the weights.
 """
 
 from __future__ import annotations
@@ -14,9 +14,11 @@ import importlib
 import importlib.util
 import io
 import math
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -79,6 +81,18 @@ def _centred(tensor: CodedTensor) -> np.ndarray:
     return np.ascontiguousarray(symbols)
 
 
+@contextlib.contextmanager
+def _aside() -> Iterator[None]:
+    """Let NNCodec print, and write its files, where nobody sees them."""
+    before = Path.cwd()
+    with TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
+        os.chdir(folder)
+        try:
+            yield
+        finally:
+            os.chdir(before)
+
+
 class NNCodec:
     """NNCodec's coder by its public functions; `sizes` are the payloads of the last run."""
 
@@ -99,11 +113,11 @@ class NNCodec:
     def encode(self, tensors: Sequence[CodedTensor]) -> Any:
         """Return all tensors in one bitstream."""
         self.sizes.clear()
-        with contextlib.redirect_stdout(io.StringIO()):
+        with _aside():
             return self.codec.encode({f"w{i}": _centred(t) for i, t in enumerate(tensors)})
 
     def decode(self, stream: Any) -> Any:
-        with contextlib.redirect_stdout(io.StringIO()):
+        with _aside():
             return self.codec.decode(stream)
 
 
@@ -213,7 +227,7 @@ def _speed(folder: Path, quick: bool, peer: NNCodec | None) -> Table:
     columns = ["Mweights/s", "decode", "decode mcu", "encode"]
     if peer:
         columns += ["decode NNCodec", "encode NNCodec", "decode ratio", "encode ratio"]
-    note = "resnet32, one thread, without CRCs; ratios of speeds in the same run: above 1 ours is faster"
+    note = "resnet32, one thread, without CRCs; ratios in one run: above 1 ours is faster"
     return Table("context coder: speed", note, columns, lines, digits=2)
 
 

@@ -7,6 +7,7 @@ files     whole .dcf files of real models; of the given MODEL.onnx
 fixed     networks in fixed point: right answers by bits (ten minutes)
 encoding  speed of writing
 decoding  speed of reading
+context   the smallest files next to others (NNCodec where it is installed), and their speed
 starting  start-up of the commands
 memory    memory of converting a large model
 
@@ -21,6 +22,7 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
+import context
 import decoding
 import encoding
 import files
@@ -50,6 +52,7 @@ def main() -> None:
         "fixed": fixed_point.tables,
         "encoding": encoding.tables,
         "decoding": decoding.tables,
+        "context": context.tables,
         "starting": starting.tables,
         "memory": memory.tables,
     }

@@ -98,9 +98,15 @@ def _bytes(bits: Callable[[I64], float], streams: Sequence[npt.NDArray[np.generi
     return sum(bits(stream.astype(np.int64)) for stream in streams) / 8
 
 
-def _own(tensors: Sequence[CodedTensor]) -> Named:
+def own_bytes(tensors: Sequence[CodedTensor], target: str) -> float:
+    """Return all bytes that a file holds for the integers, without records."""
+    own = _own(tensors, target)
+    return sum(own.values()) - own["records"]
+
+
+def _own(tensors: Sequence[CodedTensor], target: str = "mcu") -> Named:
     """Return what a file of our own spends on what."""
-    data = encode_model(CodedModel(tuple(tensors)), Settings(target="mcu"))
+    data = encode_model(CodedModel(tuple(tensors)), Settings(target))
     _check(data, tensors)
     opened = decode.open_file(data)
     heads = [record.head for record in opened.records if record.head.blocks is not None]

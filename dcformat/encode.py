@@ -233,9 +233,10 @@ def _least(draft: tuple[Form | None, Form]) -> int:
 
 def _draft(stored: Stored, settings: Settings, scratch: Scratch) -> tuple[Form | None, Form]:
     """Return the smallest Huffman form and the smallest other form."""
-    forms = list(forms_of(stored, settings.host, settings.row_access, scratch))
-    if settings.smallest:
-        forms += context_forms(stored, settings.row_access, scratch)
+    forms = list(context_forms(stored, settings.row_access, scratch)) if settings.smallest else []
+    plain = stored.order == tuple(range(len(stored.order)))
+    zstd = settings.host and (plain or not forms)  # it is slow, and hardly minds the order
+    forms += forms_of(stored, zstd, settings.row_access, scratch)
     legal = [form for form in forms if form.legal()]
     if not legal:
         raise error_of(Code.LIMIT, "decodes to far more than it stores", stored.tensor.name)

@@ -19,7 +19,7 @@ from .kernels import histogram
 from .scratch import Scratch
 from .stored import Stored
 
-TRIED_MOST = 1 << 20  #: elements on which parameters are tried
+TRIED_MOST = 1 << 18  #: elements on which parameters are tried
 BLOCK_MOST = 1 << 24  #: elements of a block, which is held while it is written
 
 
@@ -34,7 +34,9 @@ def context_forms(stored: Stored, row_access: bool, scratch: Scratch) -> Iterato
         for centre in centres(stored, planes)
         for axes in _axes(_extents(stored))
     ]
-    best = min(choices, key=lambda context: _size(stored, planes, context))
+    best = choices[0]
+    if len(choices) > 1:
+        best = min(choices, key=lambda context: _size(stored, planes, context))
     block = min(stored.rows, max(1, BLOCK_MOST // stored.columns), (1 << 24) - 1)
     yield context_form(stored, best, 1 if row_access else block, scratch)
 
@@ -63,15 +65,16 @@ def context_form(
 
 
 def centres(stored: Stored, planes: Planes) -> list[int]:
-    """Return the symbols that may be the centre: that nearest to zero, and the most frequent."""
+    """Return the symbols that may be the centre: that nearest to zero, and a far more frequent."""
     plan = stored.plan
     last = plan.alphabets[0] - 1
     zero = min(max(-plan.base, 0), last)
     if isinstance(plan.values, Codebook):
         levels = np.abs(np.asarray(plan.values.levels[: last + 1]).astype(np.float64))
         zero = int(np.argmin(np.where(np.isnan(levels), np.inf, levels)))
-    frequent = int(histogram(np.ascontiguousarray(planes[:, 0])).argmax())
-    return list(dict.fromkeys((zero, frequent)))
+    counts = histogram(np.ascontiguousarray(planes[:, 0]))
+    frequent = int(counts.argmax())
+    return [zero] if 2 * counts[zero] >= counts[frequent] else [zero, frequent]
 
 
 def _extents(stored: Stored) -> Extents:
@@ -83,10 +86,9 @@ def _key(stored: Stored, context: Context) -> Key:
 
 
 def _axes(extents: Extents) -> list[int]:
-    """Return the sets of axes that differ: an axis of length 1 makes no difference."""
+    """Return the axes whose scales are tried: none, and each that is longer than 1."""
     lengths = (extents.line, extents.lines, extents.planes)
-    there = sum(1 << i for i, length in enumerate(lengths) if length > 1)
-    return [axes for axes in range(8) if not axes & ~there]
+    return [0, *(1 << i for i, length in enumerate(lengths) if length > 1)]
 
 
 def _size(stored: Stored, planes: Planes, context: Context) -> int:

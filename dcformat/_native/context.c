@@ -120,8 +120,8 @@ static int put_row(writer *w, const shape *s, const uint8_t *symbols, uint32_t l
                 const uint32_t over = x ? sign[column - s->line * s->lines] : 0;
                 const uint32_t before = sign[column];
                 const uint32_t near = (left != 0) + 2U * (before != 0) + 4U * (up != 0);
-                const uint32_t bucket =
-                    dcf_context_expect(m, z == 0, row ? *scale : m->row_scale);
+                const uint32_t bucket = dcf_context_expect(z ? m->left : m->row_scale, m->row_scale,
+                                                           row ? *scale : m->row_scale);
                 if (grow(w) != 0) {
                     return -1;
                 }
@@ -137,7 +137,7 @@ static int put_row(writer *w, const shape *s, const uint8_t *symbols, uint32_t l
                 }
                 left = value == 0 ? 0 : number < 0 ? 2 : 1;
                 sign[column] = (uint8_t)left;
-                m->left = (uint8_t)value;
+                m->left = (uint16_t)(16U * value);
                 m->row_scale = dcf_context_follow(
                     m->row_scale, 16U * value,
                     dcf_context_shift(column < 15 ? (uint32_t)column : 15U, 5));

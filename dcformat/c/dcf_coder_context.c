@@ -145,8 +145,10 @@ static inline uint32_t decision(const dcf_model *file, dcf_context_coder *b, dcf
 {
     const uint32_t bound = (b->range >> 12) * dcf_context_chance(m, context);
     const uint32_t bit = b->code < bound;
-    b->range = bit ? bound : b->range - bound;
-    b->code -= bit ? 0 : bound;
+    const uint32_t taken = 0U - bit; /* no branch: nobody can foresee it */
+    const uint32_t rest = b->range - bound;
+    b->range = rest + ((bound - rest) & taken);
+    b->code -= bound & ~taken;
     dcf_context_learn(m, context, bit);
     normalise(file, b);
     return bit;
@@ -160,7 +162,7 @@ static inline uint32_t plain_bits(const dcf_model *file, dcf_context_coder *b, u
     while (count-- > 0) {
         const uint32_t part = b->range << count;
         const uint32_t bit = b->code >= part;
-        b->code -= bit ? part : 0;
+        b->code -= part & (0U - bit);
         value += value + bit;
     }
     normalise(file, b);
@@ -270,20 +272,25 @@ static int line_part(dcf_cursor *c, dcf_context *s, uint8_t *out, dcf_size count
     const dcf_size plane = s->column >= s->line * s->lines ? s->line * s->lines : 0;
     const int first_row = s->row == 0;
     const uint32_t column_shift = dcf_context_shift(s->row < 15 ? (uint32_t)s->row : 15U, 3);
+    const dcf_at levels = t->levels;
+    const uint32_t base = t->base;
     dcf_context_model *m = &s->model;
+    uint32_t row_scale = m->row_scale;
+    const dcf_size scale_step = s->step;
     uint16_t *scale = scales_at(s) + s->scale;
     uint8_t *signs = (uint8_t *)(scales_at(s) + s->scales);
     dcf_size column = s->column;
     const dcf_size stop = column + count;
-    int first = s->at == 0;
-    uint32_t left = first ? 0 : sign_at(signs, column - 1U);
+    uint32_t left_scale = s->at == 0 ? row_scale : m->left;
+    uint32_t left = s->at == 0 ? 0 : sign_at(signs, column - 1U);
     dcf_context_coder b = {s->range, s->code, c->at, c->last, s->past};
     int err = DCF_OK;
     for (; column < stop; column++) {
         const uint32_t up = line ? sign_at(signs, column - line) : 0;
         const uint32_t over = plane ? sign_at(signs, column - plane) : 0;
         const uint32_t before = sign_at(signs, column);
-        const uint32_t bucket = dcf_context_expect(m, first, first_row ? m->row_scale : *scale);
+        const uint32_t bucket =
+            dcf_context_expect(left_scale, row_scale, first_row ? row_scale : *scale);
         const uint32_t near = (left != 0) + 2U * (before != 0) + 4U * (up != 0);
         uint32_t value = 0;
         uint32_t sign = 0;
@@ -300,21 +307,22 @@ static int line_part(dcf_cursor *c, dcf_context *s, uint8_t *out, dcf_size count
                 break;
             }
         }
-        if (t->levels) {
+        if (levels) {
             dcf_number(t, sign == 2 ? below - value : below + value, out);
         } else {
-            *out = (uint8_t)((sign == 2 ? below - value : below + value) + t->base);
+            *out = (uint8_t)((sign == 2 ? below - value : below + value) + base);
         }
         out += step;
         sign_set(signs, column, sign);
         left = sign;
-        m->left = (uint8_t)value;
-        m->row_scale = dcf_context_follow(
-            m->row_scale, 16U * value, dcf_context_shift(column < 15 ? (uint32_t)column : 15U, 5));
-        *scale = dcf_context_follow(*scale, 16U * value, column_shift);
-        scale += s->step;
-        first = 0;
+        left_scale = 16U * value;
+        row_scale = dcf_context_follow(
+            row_scale, left_scale, dcf_context_shift(column < 15 ? (uint32_t)column : 15U, 5));
+        *scale = dcf_context_follow(*scale, left_scale, column_shift);
+        scale += scale_step;
     }
+    m->left = (uint16_t)left_scale;
+    m->row_scale = (uint16_t)row_scale;
     s->range = b.range;
     s->code = b.code;
     s->past = b.past;

@@ -25,7 +25,7 @@ enum { DCF_CONTEXT_KNOWN = 90 };
 typedef struct dcf_context_model {
     uint16_t chance[2 * DCF_CONTEXT_COUNT];
     uint8_t seen[DCF_CONTEXT_COUNT];
-    uint8_t left; /* magnitude of the element before */
+    uint16_t left; /* the element before */
     uint16_t row_scale;
     uint16_t mean;
 } dcf_context_model;
@@ -106,13 +106,11 @@ static inline uint32_t dcf_context_shift(uint32_t n, uint32_t most)
     return bits < most ? bits : most;
 }
 
-/* The bucket of the next element. `first` is its place on the last axis, `column_scale` that of its
- * column or, in the first row, of the row. */
-static inline uint32_t dcf_context_expect(const dcf_context_model *m, int first,
-                                          uint32_t column_scale)
+/* The bucket of the next element, from the scales of its left neighbour (or, where there is none,
+ * the row), the row, and its column (or, in the first row, the row). */
+static inline uint32_t dcf_context_expect(uint32_t left, uint32_t row, uint32_t column)
 {
-    const uint32_t left = first ? m->row_scale : 16U * m->left;
-    return dcf_context_bucket((6U * left + 5U * m->row_scale + 5U * column_scale) >> 4);
+    return dcf_context_bucket((6U * left + 5U * row + 5U * column) >> 4);
 }
 
 /* How many decisions tell the length of a magnitude of at most `most`. */
