@@ -15,6 +15,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,7 @@ RATIOS: Mapping[str, tuple[float, ...]] = {
     MNIST_MLP: (8, 10, 12, 16),
     "resnet20": (8, 9.5, 12, 16),
     "resnet32": (8, 9.3, 11, 12, 16),
+    evaluation.LITE: (8, 12, 16),
 }
 QUICK = (MNIST_MLP,)
 DROP = 0.005
@@ -100,7 +102,10 @@ class Bench:
 
 
 def _bench(name: str, data: Path, folder: Path, stack: ExitStack) -> Bench:
-    make = evaluation.mnist_task if name.startswith("mnist") else evaluation.cifar_task
+    if name == evaluation.LITE:
+        make = evaluation.lite_task
+    else:
+        make = evaluation.mnist_task if name.startswith("mnist") else evaluation.cifar_task
     task = make(data, folder, name)
     model = dcformat.read(task.model)
     weights = [n for n, use in uses_of(model).items() if use.role == "weight"]
@@ -114,7 +119,8 @@ def tables(quick: bool) -> list[Table]:
     if data is None:
         return [Table("fitting", "no folder of real models: set DCFORMAT_DATA", [], [])]
     rows: list[list[Cell]] = []
-    for name in QUICK if quick else RATIOS:
+    here = [name for name in RATIOS if name != evaluation.LITE or find_spec("ai_edge_litert")]
+    for name in QUICK if quick else here:
         with ExitStack() as stack:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
             rows += _bench(name, data, folder, stack).rows()

@@ -22,6 +22,7 @@ import dcformat
 Array = npt.NDArray[Any]
 F32 = npt.NDArray[np.float32]
 
+LITE = "pretrainedResnet"
 RESNETS = {"resnet20": "resnet20-12fca82f.th", "resnet32": "resnet32-d509ac18.th"}
 #: Model files with the name of their input, its shape, and what is subtracted and divided by.
 MNIST = {
@@ -60,6 +61,18 @@ def mnist_task(data: Path, folder: Path, name: str = "mnist_cnn_bn_burn") -> Tas
 def _idx(path: Path, header: int) -> npt.NDArray[np.uint8]:
     with gzip.open(path) as stream:
         return np.frombuffer(stream.read(), np.uint8, offset=header)
+
+
+def lite_task(data: Path, folder: Path, name: str = LITE) -> Task:
+    """Return a TFLite network for CIFAR-10, which takes pixels as they are, 0 to 255, NHWC."""
+    files = {}
+    for part in ("train", "test"):
+        with np.load(data / "cifar10" / f"cifar10_{part}761.npz") as held:
+            images = np.ascontiguousarray(np.moveaxis(held["images"], 1, -1), np.float32)
+            labels = {"labels": held["labels"].astype(np.int64)} if part == "test" else {}
+        files[part] = folder / f"lite_{part}.npz"
+        np.savez(files[part], input_1=images, **labels)
+    return Task(data / "tflite" / f"{name}.tflite", files["train"], files["test"])
 
 
 def cifar_task(data: Path, folder: Path, name: str = "resnet20") -> Task:

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import onnx
 import pytest
 from click.testing import CliRunner
+from evaluation import lite_task
 from onnx import TensorProto, helper, numpy_helper
 
 import dcformat
@@ -187,3 +188,19 @@ def test_second_moments_are_those_of_what_a_weight_meets(tmp_path: Path) -> None
             stored = dcformat.read(tmp_path / "m.tflite")[lite[op]].data.transpose(got.order)
             plain = weights[weight].transpose(wanted.order)
             np.testing.assert_array_equal(stored.reshape(-1), plain.reshape(-1))
+
+
+@needs_litert
+@pytest.mark.realdata
+def test_a_real_network_at_an_eighth(data_dir: Path, tmp_path: Path) -> None:
+    task = lite_task(data_dir, tmp_path)
+    floats = sum(t.size * 4 for t in dcformat.read(task.model).tensors)
+    out, data = tmp_path / "m.dcf", ("--calib", task.calib, "--eval", task.test)
+    words = [task.model, "-o", out, "--fit", floats // 8, *data, "--json"]
+    result = CliRunner().invoke(main, [str(word) for word in words])
+    (file,) = json.loads(result.stdout)["files"]
+    found = file["measured"]
+    assert (round(found["before"] * 761), found["samples"]) == (673, 761)
+    assert 0.99 * floats / 8 <= out.stat().st_size <= floats / 8
+    assert found["changed"] <= 30
+    assert found["before"] - found["after"] <= 0.015
