@@ -17,9 +17,12 @@ import numpy as np
 import numpy.typing as npt
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper, shape_inference
 
+from dcformat.errors import ConvertError
+
 Numbers = npt.NDArray[Any]
 I64 = npt.NDArray[np.int64]
 
+MOST = 1 << 22  #: channels that are followed in one value
 #: Types of numbers that can be looked at and written again.
 REALS = frozenset({TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE})
 _DOMAINS = ("", "ai.onnx")
@@ -102,8 +105,21 @@ class Flow:
         return self.array(name) if name in self.initializers else None
 
     def weight(self, name: str) -> Numbers | None:
-        """Return the numbers of an initializer that one node alone takes."""
-        return self.parameter(name) if self.users.get(name) == 1 else None
+        """Return the numbers of an initializer that one node alone takes, if all are finite."""
+        found = self.parameter(name) if self.users.get(name) == 1 else None
+        return None if found is None or not np.isfinite(found).all() else found
+
+    def cut(self, node: NodeProto, place: int, axis: int, ids: I64) -> None:
+        """Note that an input, if it is there or comes, loses what goes of `ids`.
+
+        Raises ConvertError if it has not as many.
+        """
+        if input_of(node, place):
+            proto = self.initializers.get(node.input[place])
+            dims = () if proto is None else proto.dims
+            if not -len(dims) <= axis < len(dims) or dims[axis] != ids.size:
+                raise misfit(node)
+        self.cuts.append(Cut(node, place, axis, ids))
 
     def rank(self, name: str) -> int | None:
         return len(self.shapes[name]) if name in self.shapes else None
@@ -183,7 +199,7 @@ def known_op(node: NodeProto) -> str:
     """Return the operator, "" if it is not ONNX's own, with a graph inside or several outputs."""
     inside = any(a.HasField("g") or a.graphs for a in node.attribute)
     outputs = [name for name in node.output if name]
-    if node.domain not in _DOMAINS or inside or len(outputs) != 1:
+    if node.domain not in _DOMAINS or inside or outputs != list(node.output[:1]):
         return ""
     return node.op_type
 
@@ -193,10 +209,25 @@ def input_of(node: NodeProto, place: int) -> str:
     return node.input[place] if len(node.input) > place else ""
 
 
+def rows(array: Numbers, axis: int) -> Numbers:
+    """Return an array as one row for each index of `axis`."""
+    moved = np.moveaxis(array, axis, 0)
+    return moved.reshape(moved.shape[0], int(np.prod(moved.shape[1:])))
+
+
+def misfit(node: NodeProto) -> ConvertError:
+    label = node.name or "".join(node.output[:1])
+    return ConvertError(f"node {label!r}: its inputs and attributes do not fit each other")
+
+
 def attribute(node: NodeProto, name: str, default: Any) -> Any:
+    """Return an attribute, of the type of `default`; that of None is a list."""
     for one in node.attribute:
         if one.name == name:
-            return helper.get_attribute_value(one)
+            value = helper.get_attribute_value(one)
+            if not isinstance(value, list if default is None else type(default)):
+                raise misfit(node)
+            return value
     return default
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from onnx import NodeProto
 
-from .onnx_shrink_flow import Channels, Cut, Flow, Numbers, Taken, attribute, input_of
+from .onnx_shrink_flow import Channels, Flow, Numbers, Taken, attribute, input_of, misfit, rows
 
 _BORDER = "padding meets a number that is not zero"
 _VARIES = "it is not the same everywhere"
@@ -22,14 +22,13 @@ def _take(flow: Flow, node: NodeProto, weight: Numbers, axis: int, why: str) -> 
     other than zero cannot go into the bias, "" if it can.
     """
     channels = flow.values[node.input[0]]
-    each = np.moveaxis(weight, axis, 0).reshape(channels.ids.size, -1)
-    used = each.any(axis=1)
+    flow.cut(node, 1, axis, channels.ids)
+    used = rows(weight, axis).any(axis=1)
     steady = np.isfinite(channels.constant)
     zero = channels.constant == 0
     flow.hold(channels.ids[used & ~steady], _VARIES)
     if why:
         flow.hold(channels.ids[used & steady & ~zero], why)
-    flow.cuts.append(Cut(node, 1, axis, channels.ids))
 
 
 def _make(
@@ -37,11 +36,12 @@ def _make(
 ) -> None:
     """Give a layer's outputs ids; `place` is their axis in `weight` and in the result."""
     axis, where = place
-    zero = np.logical_not(np.any(np.moveaxis(weight, axis, 0).reshape(weight.shape[axis], -1), 1))
+    zero = np.logical_not(rows(weight, axis).any(axis=1))
     ids = flow.new(node, zero)
     constant = np.where(zero, bias, np.nan)
     flow.values[node.output[0]] = Channels(ids, constant, where)
-    flow.cuts += [Cut(node, 1, axis, ids), Cut(node, 2, -1, ids)]
+    flow.cut(node, 1, axis, ids)
+    flow.cut(node, 2, -1, ids)
 
 
 def _bias(flow: Flow, node: NodeProto, count: int) -> Numbers | None:
@@ -50,7 +50,7 @@ def _bias(flow: Flow, node: NodeProto, count: int) -> Numbers | None:
     if not name:
         return np.zeros(count)
     found = flow.parameter(name)
-    if found is None or found.size != count or found.shape[-1] != count:
+    if found is None or found.size != count or found.shape[-1:] != (count,):
         return None
     return found.reshape(-1).astype(np.float64)
 
@@ -58,11 +58,13 @@ def _bias(flow: Flow, node: NodeProto, count: int) -> Numbers | None:
 def conv(flow: Flow, node: NodeProto) -> str:
     weight, group = flow.weight(input_of(node, 1)), attribute(node, "group", 1)
     if weight is None:
-        return "its weight is no constant of one layer"
+        return "its weight is no finite constant of one layer"
+    if weight.ndim < 3:
+        raise misfit(node)
     bias = _bias(flow, node, weight.shape[0])
     if bias is None:
         return "its bias is no constant"
-    channels = flow.values.get(node.input[0])
+    channels = flow.values.get(input_of(node, 0))
     if group > 1 and channels is not None and group == channels.ids.size and channels.axis == 1:
         return _depthwise(flow, node, weight, bias)
     if group > 1:
@@ -71,7 +73,7 @@ def conv(flow: Flow, node: NodeProto) -> str:
         return "it stands along another axis"
     if channels is not None:
         _take(flow, node, weight, 1, _BORDER if padded(node) else "")
-        sums = weight.astype(np.float64).reshape(*weight.shape[:2], -1).sum(axis=2)
+        sums = weight.astype(np.float64).sum(axis=tuple(range(2, weight.ndim)))
         flow.taken.append(Taken(node, channels, sums.T))
     _make(flow, node, weight, (0, 1), bias)
     return ""
@@ -79,14 +81,17 @@ def conv(flow: Flow, node: NodeProto) -> str:
 
 def _depthwise(flow: Flow, node: NodeProto, weight: Numbers, bias: Numbers) -> str:
     channels = flow.values[node.input[0]]
-    times = weight.shape[0] // channels.ids.size
+    times, rest = divmod(weight.shape[0], channels.ids.size)
+    if rest:
+        raise misfit(node)
     ids, constant = channels.ids.repeat(times), channels.constant.repeat(times)
-    sums = weight.astype(np.float64).reshape(weight.shape[0], -1).sum(axis=1)
-    zero = ~weight.reshape(weight.shape[0], -1).any(axis=1)
+    sums = rows(weight, 0).astype(np.float64).sum(axis=1)
+    zero = ~rows(weight, 0).any(axis=1)
     edge = np.where(constant == 0, 0.0, np.nan) if padded(node) else constant
     found = np.where(zero, 0.0, edge * sums) + bias
     flow.values[node.output[0]] = Channels(ids, found, 1)
-    flow.cuts += [Cut(node, 1, 0, ids), Cut(node, 2, -1, ids)]
+    flow.cut(node, 1, 0, ids)
+    flow.cut(node, 2, -1, ids)
     flow.groups.append((node, channels.ids))
     return ""
 
@@ -99,14 +104,14 @@ def padded(node: NodeProto) -> bool:
 def gemm(flow: Flow, node: NodeProto) -> str:
     weight, right = flow.weight(input_of(node, 1)), attribute(node, "transB", 0)
     if weight is None or weight.ndim != 2 or attribute(node, "transA", 0):
-        return "its weight is no constant of one layer"
+        return "its weight is no finite constant of one layer"
     bias = _bias(flow, node, weight.shape[0 if right else 1])
     if bias is None:
         return "its bias is no row of constants"
     plain = attribute(node, "alpha", 1.0) == 1 and attribute(node, "beta", 1.0) == 1
     if not plain:
         return "its layer has factors"
-    channels = flow.values.get(node.input[0])
+    channels = flow.values.get(input_of(node, 0))
     inner, outer = (1, 0) if right else (0, 1)
     if channels is not None and channels.axis != 1:
         return "it stands along another axis"
@@ -119,12 +124,12 @@ def gemm(flow: Flow, node: NodeProto) -> str:
 
 
 def matmul(flow: Flow, node: NodeProto) -> str:
-    weight, rank = flow.weight(input_of(node, 1)), flow.rank(node.input[0])
+    weight, rank = flow.weight(input_of(node, 1)), flow.rank(input_of(node, 0))
     if weight is None or weight.ndim != 2:
-        return "its weight is no constant of one layer"
+        return "its weight is no finite constant of one layer"
     if rank is None or rank < 2:
         return "its shape is not known"
-    channels = flow.values.get(node.input[0])
+    channels = flow.values.get(input_of(node, 0))
     if channels is not None and channels.axis != rank - 1:
         return "it stands along another axis"
     if channels is not None:
@@ -134,7 +139,7 @@ def matmul(flow: Flow, node: NodeProto) -> str:
 
 
 def norm(flow: Flow, node: NodeProto) -> str:
-    channels = flow.values.get(node.input[0])
+    channels = flow.values.get(input_of(node, 0))
     if channels is None:
         return ""
     found = [flow.parameter(name) for name in node.input[1:5]]
@@ -146,5 +151,6 @@ def norm(flow: Flow, node: NodeProto) -> str:
     root = np.sqrt(spread + attribute(node, "epsilon", 1e-5))
     constant = np.where(scale == 0, bias, (channels.constant - mean) * scale / root + bias)
     flow.values[node.output[0]] = Channels(channels.ids, constant, 1)
-    flow.cuts += [Cut(node, place, 0, channels.ids) for place in range(1, 5)]
+    for place in range(1, 5):
+        flow.cut(node, place, 0, channels.ids)
     return ""

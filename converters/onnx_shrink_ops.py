@@ -6,14 +6,27 @@ Sisters: onnx_shrink_layers.py (those with weights), onnx_shrink_flow.py (what i
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from graphlib import CycleError, TopologicalSorter
 from math import prod
 from typing import Any
 
 import numpy as np
-from onnx import NodeProto, helper
+from onnx import GraphProto, NodeProto, helper
 from onnx.reference import ReferenceEvaluator
 
-from .onnx_shrink_flow import Channels, Cut, Flow, Numbers, attribute, input_of, known_op
+from dcformat.errors import ConvertError
+
+from .onnx_shrink_flow import (
+    MOST,
+    Channels,
+    Flow,
+    Numbers,
+    attribute,
+    input_of,
+    known_op,
+    misfit,
+    rows,
+)
 from .onnx_shrink_layers import conv, gemm, matmul, norm, padded
 
 #: Gives why what goes into an operator stays, "" if it need not.
@@ -24,7 +37,7 @@ _LAST = "it is an output of the model"
 
 def follow(flow: Flow) -> None:
     """Go through all nodes, and hold back what leaves the graph."""
-    for node in flow.model.graph.node:
+    for node in _in_order(flow.model.graph):
         op = known_op(node)
         why = _RULES[op](flow, node) if op in _RULES else f"it goes into {node.op_type}"
         if why:
@@ -35,6 +48,20 @@ def follow(flow: Flow) -> None:
     for value in flow.model.graph.output:
         if value.name in flow.values:
             flow.hold(flow.values[value.name].ids, _LAST)
+
+
+def _in_order(graph: GraphProto) -> Iterator[NodeProto]:
+    """Yield nodes behind those that they take something of: runtimes take them in any order."""
+    makers = {name: n for n, node in enumerate(graph.node) for name in node.output if name}
+    needs = {
+        n: {makers[name] for name in (*node.input, *_inner(node)) if name in makers}
+        for n, node in enumerate(graph.node)
+    }
+    try:
+        order = list(TopologicalSorter(needs).static_order())
+    except CycleError as error:
+        raise ConvertError("its nodes wait for each other") from error
+    return (graph.node[n] for n in order)
 
 
 def _inner(node: NodeProto) -> Iterator[str]:
@@ -57,7 +84,7 @@ def _each(flow: Flow, node: NodeProto) -> str:
     first = flow.values[tracked[0]]
     count = first.ids.size
     given: list[Numbers | None] = []
-    cuts: list[Cut] = []
+    cuts: list[tuple[int, int]] = []
     for place, name in enumerate(node.input):
         other = flow.values.get(name)
         if other is not None and (other.axis, other.ids.size) != (first.axis, count):
@@ -72,13 +99,14 @@ def _each(flow: Flow, node: NodeProto) -> str:
                 return f"{node.op_type} joins it with what is not known"
             if row.size == count > 1:
                 dims = flow.initializers[name].dims
-                cuts.append(Cut(node, place, len(dims) - rank + first.axis, first.ids))
+                cuts.append((place, len(dims) - rank + first.axis))
             given.append(row)
     for name in tracked[1:]:
         flow.join(first.ids, flow.values[name].ids)
     constant = _worked_out(flow, node, given, count)
     flow.values[node.output[0]] = Channels(first.ids, constant, first.axis)
-    flow.cuts += cuts
+    for place, axis in cuts:
+        flow.cut(node, place, axis, first.ids)
     return ""
 
 
@@ -95,21 +123,21 @@ def _row(flow: Flow, name: str, place: tuple[int, int], count: int) -> Numbers |
         return found.reshape(-1) if found.size == 1 else np.full(1, np.nan)
     if found.shape[axis] != count or name not in flow.initializers:
         return None
-    rows = np.moveaxis(found, axis, 0).reshape(count, -1)
-    row: Numbers = rows[:, 0] if rows.shape[1] == 1 else np.full(count, np.nan)
+    each = rows(found, axis)
+    row: Numbers = each[:, 0] if each.shape[1] == 1 else np.full(count, np.nan)
     return row
 
 
 def _worked_out(flow: Flow, node: NodeProto, given: list[Numbers | None], count: int) -> Numbers:
     """Return what the operator makes of numbers; NaN where one of them is not known."""
-    known = [one for one in given if one is not None]
-    steady = ~np.isnan(np.sum([np.broadcast_to(one, count) for one in known], axis=0))
+    wide = [np.broadcast_to(one, count) for one in given if one is not None]
+    steady = ~np.isnan(np.sum(wide, axis=0))
     out = np.full(count, np.nan)
     if steady.any():
-        rows = [None if r is None else np.broadcast_to(r, count)[steady] for r in given]
-        out[steady] = _run(flow, node, rows)
+        known = [None if r is None else np.broadcast_to(r, count)[steady] for r in given]
+        out[steady] = _run(flow, node, known)
     if node.op_type == "Mul":  # whatever it is multiplied with
-        out[np.any([np.broadcast_to(one, count) == 0 for one in known], axis=0)] = 0
+        out[np.any([one == 0 for one in wide], axis=0)] = 0
     return np.where(np.isfinite(out), out, np.nan)
 
 
@@ -129,13 +157,16 @@ def _run(flow: Flow, node: NodeProto, rows: list[Any]) -> Numbers:
     exits = [helper.make_tensor_value_info("y", kind, None)]
     graph = helper.make_graph([inner], "one", entries, exits)
     model = helper.make_model(graph, opset_imports=flow.model.opset_import)
-    (found,) = ReferenceEvaluator(model).run(None, {**feed, **scalars})
-    return np.asarray(found, np.float64)
+    try:
+        (found,) = ReferenceEvaluator(model).run(None, {**feed, **scalars})
+        return np.broadcast_to(np.asarray(found, np.float64), np.shape(next(iter(feed.values()))))
+    except Exception:
+        return np.full(1, np.nan)
 
 
 def _keep(flow: Flow, node: NodeProto) -> str:
     """Of an operator that leaves a number that is the same everywhere as it is."""
-    channels = flow.values.get(node.input[0])
+    channels = flow.values.get(input_of(node, 0))
     if channels is not None:
         if channels.axis != 1:
             return "it stands along another axis"
@@ -155,11 +186,11 @@ def _average(flow: Flow, node: NodeProto) -> str:
 
 def _mean(flow: Flow, node: NodeProto) -> str:
     """Of a mean or maximum over all axes behind the channels."""
-    channels = flow.values.get(node.input[0])
+    channels = flow.values.get(input_of(node, 0))
     if channels is None:
         return ""
-    rank, axes = flow.rank(node.input[0]), _axes(flow, node)
-    if rank is None or axes is None or channels.axis != 1:
+    rank, axes = flow.rank(input_of(node, 0)), _axes(flow, node)
+    if not rank or axes is None or channels.axis != 1:
         return "its shape is not known"
     if sorted(axis % rank for axis in axes) != list(range(2, rank)):
         return f"{node.op_type} is over its axis"
@@ -184,13 +215,15 @@ def _axes(flow: Flow, node: NodeProto) -> list[int] | None:
 
 
 def _concat(flow: Flow, node: NodeProto) -> str:
-    rank, axis = flow.rank(node.input[0]), attribute(node, "axis", 1)
-    if rank is None:
+    rank, axis = flow.rank(input_of(node, 0)), attribute(node, "axis", 1)
+    if not rank:
         return "its shape is not known"
     parts = [_part(flow, name, axis % rank) for name in node.input]
     found = [one for one in parts if one is not None]
     if len(found) < len(parts):
         return "Concat joins it with what is not known"
+    if sum(one.ids.size for one in found) > MOST:
+        return "it is one of too many"
     ids = np.concatenate([one.ids for one in found])
     constant = np.concatenate([one.constant for one in found])
     flow.values[node.output[0]] = Channels(ids, constant, axis % rank)
@@ -203,26 +236,28 @@ def _part(flow: Flow, name: str, axis: int) -> Channels | None:
     if known is not None:
         return known if known.axis == axis else None
     count = dims[axis] if len(dims) > axis else None
-    if count is None:
+    if count is None or not 0 <= count <= MOST:
         return None
     return Channels(flow.foreign(count), np.full(count, np.nan), axis)
 
 
 def _transpose(flow: Flow, node: NodeProto) -> str:
-    channels, perm = flow.values.get(node.input[0]), attribute(node, "perm", None)
+    channels, perm = flow.values.get(input_of(node, 0)), attribute(node, "perm", None)
     if channels is None:
         return ""
     if perm is None:
         return "it goes into Transpose"
-    axis = list(perm).index(channels.axis)
+    if channels.axis not in perm:
+        raise misfit(node)
+    axis = perm.index(channels.axis)
     flow.values[node.output[0]] = Channels(channels.ids, channels.constant, axis)
     return ""
 
 
 def _flat(flow: Flow, node: NodeProto) -> str:
     """Of what leaves each channel's numbers beside each other: [N, C, ...] as [N, C * ...]."""
-    channels = flow.values.get(node.input[0])
-    before, after = (flow.shapes.get(name) for name in (node.input[0], node.output[0]))
+    channels = flow.values.get(input_of(node, 0))
+    before, after = (flow.shapes.get(name) for name in (input_of(node, 0), node.output[0]))
     if channels is None:
         return ""
     if before is None or after is None or channels.axis != 1 or len(after) != 2:
@@ -231,7 +266,7 @@ def _flat(flow: Flow, node: NodeProto) -> str:
     if len(inner) < len(before) - 1:
         return "its shape is not known"
     each = prod(inner[:-1])
-    if after[1] != each * channels.ids.size:
+    if after[1] != each * channels.ids.size or not 0 < after[1] <= MOST:
         return f"{node.op_type} mixes it with others"
     if node.op_type == "Reshape":
         if len(flow.integers(input_of(node, 1)) or ()) != 2:
@@ -246,8 +281,8 @@ def _squeeze(flow: Flow, node: NodeProto) -> str:
     """Of axes of length 1 behind the channels, which come or go."""
     rank, axes = flow.rank(node.output[0]), _axes(flow, node)
     if node.op_type == "Squeeze":
-        rank = flow.rank(node.input[0])
-    if rank is None or axes is None or any(axis % rank < 2 for axis in axes):
+        rank = flow.rank(input_of(node, 0))
+    if not rank or axes is None or any(axis % rank < 2 for axis in axes):
         return f"it goes into {node.op_type}"
     return _keep(flow, node)
 

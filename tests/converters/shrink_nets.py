@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -153,3 +154,64 @@ def _plain(net: Net, x: str, kind: int, wide: bool) -> str:
     op = str(net.rng.choice(_ALONE))
     bounds = [net.tensor(np.float32(n)) for n in (-0.5, 0.7)] if op == "Clip" else []
     return net.add(op, [x, *bounds], shape)
+
+
+_OPS = ("Transpose", "Squeeze", "Reshape", "Concat", "Resize", "ReduceMean", "Gemm", "MatMul",
+        "Flatten", "PRelu", "Softmax", "AveragePool")  # fmt: skip
+_STATED: tuple[Any, ...] = (1, [0, 1], [2], -5, [3, 2, 1, 0], [0, 2, 3, 1], 1.5)
+
+
+def damaged(model: ModelProto, rng: random.Random) -> ModelProto:
+    """Return a model of which something was changed: names, operators, attributes, shapes."""
+    for _ in range(rng.choice((1, 1, 1, 2, 3))):
+        rng.choice((_rewired, _renamed, _stated, _reshaped, _lost, _doubled))(model.graph, rng)
+    return model
+
+
+def _rewired(graph: Any, rng: random.Random) -> None:
+    node = rng.choice(graph.node)
+    names = [rng.choice(graph.node).output[0], rng.choice(graph.initializer).name, "x", "", "none"]
+    if node.input and rng.random() < 0.8:
+        node.input[rng.randrange(len(node.input))] = rng.choice(names)
+    else:
+        node.input.append(rng.choice(names))
+
+
+def _renamed(graph: Any, rng: random.Random) -> None:
+    rng.choice(graph.node).op_type = rng.choice([*_OPS, rng.choice(graph.node).op_type])
+
+
+def _stated(graph: Any, rng: random.Random) -> None:
+    node = rng.choice(graph.node)
+    name = rng.choice(["axis", "axes", "perm", "group", "transB", "pads"])
+    kept = [one for one in node.attribute if one.name != name]
+    del node.attribute[:]
+    node.attribute.extend([*kept, helper.make_attribute(name, rng.choice(_STATED))])
+
+
+def _reshaped(graph: Any, rng: random.Random) -> None:
+    proto = rng.choice(graph.initializer)
+    data = numpy_helper.to_array(proto)
+    flat = data.reshape(-1)
+    made = rng.choice(
+        [
+            flat,
+            data[None],
+            data.T,
+            flat[:1],
+            flat[:0],
+            flat[0],
+            data.astype(np.float16),
+            data + np.inf,
+        ]
+    )
+    proto.CopyFrom(numpy_helper.from_array(np.ascontiguousarray(made), proto.name))
+
+
+def _lost(graph: Any, rng: random.Random) -> None:
+    if len(graph.node) > 1:
+        del graph.node[rng.randrange(len(graph.node))]
+
+
+def _doubled(graph: Any, rng: random.Random) -> None:
+    graph.node.insert(rng.randrange(len(graph.node)), rng.choice(graph.node))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import random
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 import pytest
-from shrink_nets import Net, random_net
+from shrink_nets import Net, damaged, random_net
 
 import dcformat
 from dcformat import formats
@@ -23,7 +25,7 @@ ort = pytest.importorskip("onnxruntime")
 def outputs(path: Path, seed: int = 0) -> list[Any]:
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.log_severity_level = 3
+    options.log_severity_level = 4
     session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     rng = np.random.default_rng(seed)
     feed = {
@@ -63,16 +65,58 @@ def shapes(found: Shrunk) -> dict[str, tuple[int, ...]]:
     return {tensor.name: tensor.shape for tensor in found.coded.tensors}
 
 
-def test_random_networks_answer_the_same(tmp_path: Path) -> None:
+#: Some always, and more where tests may take long.
+SEEDS = [range(40), pytest.param(range(40, 400), marks=pytest.mark.slow)]
+
+
+@pytest.mark.parametrize("seeds", SEEDS, ids=["some", "many"])
+def test_random_networks_answer_the_same(seeds: range, tmp_path: Path) -> None:
     filters = channels = 0
     reasons: set[str] = set()
-    for seed in range(80):
+    for seed in seeds:
         found = shrunk_net(random_net(seed), tmp_path)
         filters, channels = filters + found.filters, channels + found.channels
         reasons |= set(found.staying)
-    assert filters > 250
-    assert channels > 100
+    assert filters > 3 * len(seeds)
+    assert channels > len(seeds)
     assert "padding meets a number that is not zero" in reasons
+
+
+@pytest.mark.parametrize("seeds", SEEDS, ids=["some", "many"])
+def test_damaged_graphs_are_refused_in_a_line_or_answer_as_they_did(
+    seeds: range, tmp_path: Path
+) -> None:
+    verdicts: Counter[str] = Counter()
+    lines: set[str] = set()
+    for seed in seeds:
+        path = tmp_path / "net.onnx"
+        path.write_bytes(damaged(random_net(seed % 40), random.Random(seed)).SerializeToString())
+        try:
+            coded = dcformat.compress(dcformat.read(path), "lossless")
+            found = formats.shrink(coded)
+        except ConvertError as error:
+            lines.add(str(error))
+            verdicts["refused"] += 1
+            continue
+        verdicts["shrunk"] += 1
+        if runs(path):
+            verdicts["runs"] += found.filters > 0
+            dcformat.write(found.coded, path.with_name("small.onnx"))
+            for wanted, got in zip(outputs(path), outputs(path.with_name("small.onnx")),
+                                   strict=True):  # fmt: skip
+                most = 2e-5 * max(1, np.abs(wanted).max(initial=0))
+                np.testing.assert_allclose(got, wanted, rtol=0, atol=most)
+    assert not any("\n" in line for line in lines)
+    assert verdicts["refused"] > 0
+    assert verdicts["shrunk"] > len(seeds) // 2
+    assert verdicts["runs"] > len(seeds) // 20
+
+
+def runs(path: Path) -> bool:
+    try:
+        return all(np.isfinite(one).all() for one in outputs(path))
+    except Exception:
+        return False
 
 
 def two_convs(pad: int, bias: float) -> Net:
