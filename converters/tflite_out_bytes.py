@@ -6,6 +6,7 @@ BuiltinOptions and positions of fields. Sisters: tflm_tree.py (FlatBuffers), tfl
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -103,10 +104,12 @@ def file_of(net: Net, description: str) -> bytes:
 
 def _version(net: Net, op: Op) -> int:
     kinds = {net.tensors[index].dtype for index in (*op.inputs[:1], *op.outputs)}
-    if kinds & {DType.INT8, DType.UINT8, DType.INT4}:
+    if kinds & {DType.INT8, DType.UINT8, DType.INT4} and len(op.inputs) < 4:
         return _INT8_VERSIONS.get(op.kind, 1)
     if op.kind == "FullyConnected" and op.options.get("keep_dims"):
         return 5
+    if op.kind == "TransposeConv" and len(op.inputs) > 3:
+        return 3
     return 2 if op.kind == "BroadcastTo" else 1
 
 
@@ -126,12 +129,13 @@ class _Buffers:
         self._places: dict[bytes, int] = {}
 
     def add(self, raw: bytes) -> int:
-        if raw not in self._places:
+        digest = hashlib.sha256(raw).digest()
+        if digest not in self._places:
             node = Node()
             node.link(0, Vector(raw, 1, _BUFFER_ALIGN))
-            self._places[raw] = len(self.nodes)
+            self._places[digest] = len(self.nodes)
             self.nodes.append(node)
-        return self._places[raw]
+        return self._places[digest]
 
 
 def _subgraph(net: Net, codes: list[tuple[int, int]], buffers: _Buffers) -> Node:

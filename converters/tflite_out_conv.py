@@ -121,17 +121,34 @@ def conv_transpose(maker: Maker, node: SourceNode) -> Sequence[Value]:
     groups = int(node.attributes.get("group", 1))
     if weight.shape[0] != maker.net.tensors[tensor].shape[3] or weight.shape[0] % groups:
         raise Unsupported("a weight whose channels are not its input's")
-    made = [_grow(maker, node, one, axes, (g, groups))
-            for g, one in enumerate(_split(maker, tensor, groups))]  # fmt: skip
-    sizes = maker.net.tensors[made[0]].shape
-    outputs = weight.shape[1] * groups
-    full = made[0] if groups == 1 else maker.net.add(
-        "Concatenation", made, (*sizes[:3], outputs), axis=3)  # fmt: skip
-    cut = _cut(maker, full, axes)
-    if given(node, 2):
-        bias = bias_of(maker, node, outputs)
-        cut = maker.net.add("Add", [cut, bias], maker.net.tensors[cut].shape)
+    is_cut = all(map(_is_same, axes))
+    inside = is_cut or not _beyond(axes)
+    bias = maker.optional(node, 2, "bias") if inside else None
+    parts = _split(maker, tensor, groups)
+    made = [_grow(maker, node, one, axes, (g, groups), bias) for g, one in enumerate(parts)]
+    sizes, outputs = maker.net.tensors[made[0]].shape, weight.shape[1] * groups
+    full = made[0]
+    if groups > 1:
+        full = maker.net.add("Concatenation", made, (*sizes[:3], outputs), axis=3)
+    cut = full if is_cut else _cut(maker, full, axes)
+    if given(node, 2) and not inside:
+        added = bias_of(maker, node, outputs)
+        cut = maker.net.add("Add", [cut, added], maker.net.tensors[cut].shape)
     return [from_images(maker, cut, rank + 2)]
+
+
+def _is_same(axis: Axis) -> bool:
+    """Tell whether TFLite's SAME cuts an axis as it is to be cut."""
+    total = (axis.size - 1) * axis.stride + axis.kernel - axis.out
+    return -(-axis.out // axis.stride) == axis.size and total >= 0 and axis.before == total // 2
+
+
+def _beyond(axes: Sequence[Axis]) -> bool:
+    """Tell whether the output reaches beyond all that the windows cover."""
+    return any(
+        axis.before < 0 or axis.before + axis.out > (axis.size - 1) * axis.stride + axis.kernel
+        for axis in axes
+    )
 
 
 def _grown(
@@ -170,7 +187,12 @@ def _split(maker: Maker, tensor: int, groups: int) -> list[int]:
 
 
 def _grow(
-    maker: Maker, node: SourceNode, tensor: int, axes: Sequence[Axis], group: tuple[int, int]
+    maker: Maker,
+    node: SourceNode,
+    tensor: int,
+    axes: Sequence[Axis],
+    group: tuple[int, int],
+    bias: Array | None,
 ) -> int:
     number, groups = group
 
@@ -179,12 +201,17 @@ def _grow(
         return _depthwise(weight[number * wide : (number + 1) * wide])
 
     weight = maker.weight(node.inputs[1], part)
-    full = [axis.stride * (axis.size - 1) + axis.kernel for axis in axes]
     outputs = maker.net.tensors[weight].shape[0]
-    shape = (maker.net.tensors[tensor].shape[0], *full, outputs)
+    padding = "SAME" if all(map(_is_same, axes)) else "VALID"
+    full = [axis.stride * (axis.size - 1) + axis.kernel for axis in axes]
+    sizes = [axis.out for axis in axes] if padding == "SAME" else full
+    shape = (maker.net.tensors[tensor].shape[0], *sizes, outputs)
     inputs = [maker.net.ints(shape), weight, tensor]
+    if bias is not None:
+        own = narrowed(bias)[number * outputs : (number + 1) * outputs]
+        inputs.append(maker.net.constant(own, f"{given(node, 2)}/{number}"))
     dtype = maker.net.tensors[tensor].dtype
-    return maker.net.add("TransposeConv", inputs, shape, dtype, **_options(axes, "VALID"))
+    return maker.net.add("TransposeConv", inputs, shape, dtype, **_options(axes, padding))
 
 
 def _cut(maker: Maker, tensor: int, axes: Sequence[Axis]) -> int:

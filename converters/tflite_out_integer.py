@@ -10,6 +10,7 @@ QUANTIZE. Sisters: tflite_out_integer_rules.py (operators), tflite_out_weights.p
 from __future__ import annotations
 
 import operator
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -29,6 +30,7 @@ _ARITHMETIC: Mapping[str, Callable[[float, float], float]] = {
     "Mul": operator.mul,
     "Sub": operator.sub,
 }
+_MOVES = ("Concatenation", "Reshape", "Slice", "Transpose")
 _BORDERS = ("Quantize", "Dequantize")
 
 
@@ -131,9 +133,13 @@ def _seen(net: Net, ranges: Ranges) -> dict[int, tuple[float, float]]:
     found = {
         index: ranges[one.value] for index, one in enumerate(net.tensors) if one.value in ranges
     }
+    uses = Counter(index for op in net.ops for index in op.inputs) + Counter(net.outputs)
     for op in reversed(net.ops):
-        if op.kind in ("Reshape", "Transpose") and op.outputs[0] in found:
-            found.setdefault(op.inputs[0], found[op.outputs[0]])
+        seen = found.get(op.outputs[0]) if op.kind in _MOVES else None
+        joined = op.inputs if op.kind == "Concatenation" else op.inputs[:1]
+        for index in joined:
+            if seen is not None and uses[index] == 1:  # what a Slice leaves out is nobody's
+                found.setdefault(index, seen)
     for op in net.ops:
         own = _reached(net, op, found) if op.kind in _ARITHMETIC else None
         if own is not None:

@@ -67,6 +67,8 @@ _FIXED = {
     "Tanh": (1 / 128, 0),
 }
 _DENSE = ("Conv2D", "DepthwiseConv2D", "FullyConnected")
+#: Of a layer with other places than Conv2D: those of the input and of the bias.
+_PLACES = {"TransposeConv": (2, 3)}
 _LARGEST_BIAS = 1 << 30  #: so that sums of products have room beside it
 
 
@@ -82,7 +84,7 @@ def to_integers(net: Net, ranges: Ranges) -> None:
 
 def _rule_of(op: Op) -> Callable[[Quantizer, Op], bool] | None:
     """Return the rule of an operator; it tells whether it could add it in integers."""
-    if op.kind in _DENSE:
+    if op.kind in (*_DENSE, "TransposeConv"):
         return _layer
     for kinds, rule in ((_SAME, _same), (_FREE, _free), (_JOINED, _joined), (_FIXED, _fixed)):
         if op.kind in kinds:
@@ -162,21 +164,25 @@ def _arg(made: Quantizer, op: Op) -> bool:
 
 def _layer(made: Quantizer, op: Op) -> bool:
     """A layer with weights: int32 sums of products, the bias in their scale."""
-    source, scale = made.scale(op.inputs[0]), made.scale(op.outputs[0])
-    bias = made.tensor(op.inputs[2]).data
-    if source is None or scale is None or bias is None:
+    first, last = _PLACES.get(op.kind, (0, 2))
+    source, scale = made.scale(op.inputs[first]), made.scale(op.outputs[0])
+    if source is None or scale is None:
         return False
-    weight = _weight(made, op, bias, float(source.scale[0]))
-    if weight is None or weight.scale is None:
+    bias = made.tensor(op.inputs[last]).data if len(op.inputs) > last else np.zeros(1, np.float32)
+    weight = None if bias is None else _weight(made, op, bias, float(source.scale[0]))
+    if bias is None or weight is None or weight.scale is None:
         return False
     steps = weight.scale.scale.astype(np.float64) * float(source.scale[0])
     numbers = np.rint(bias / steps)
     if np.abs(numbers).max(initial=0) > _LARGEST_BIAS:
         return False
-    own = Scale(steps.astype(np.float32), np.zeros(steps.size, np.int64))
-    kept = replace(made.tensor(op.inputs[2]), dtype=DType.INT32, data=numbers.astype(np.int32))
-    inputs = [made.integer(op.inputs[0]), made.net.tensor(weight)]
-    return _add(made, op, [*inputs, made.net.tensor(replace(kept, scale=own))], scale)
+    inputs = list(op.inputs)
+    inputs[first], inputs[1] = made.integer(op.inputs[first]), made.net.tensor(weight)
+    if len(inputs) > last:
+        own = Scale(steps.astype(np.float32), np.zeros(steps.size, np.int64))
+        kept = replace(made.tensor(op.inputs[last]), dtype=DType.INT32, scale=own)
+        inputs[last] = made.net.tensor(replace(kept, data=numbers.astype(np.int32)))
+    return _add(made, op, inputs, scale)
 
 
 def _weight(made: Quantizer, op: Op, bias: Array, step: float) -> OutTensor | None:

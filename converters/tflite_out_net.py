@@ -5,6 +5,7 @@ Sisters: tflite_out_layout.py (axes), tflite_out_bytes.py (the file), tflite_out
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -89,7 +90,8 @@ class Net:
         array = np.asarray(numbers)
         if array.dtype.name not in DTYPES:
             raise Unsupported(f"a constant of type {array.dtype.name}")
-        key = "constant", name, array.dtype.name, array.shape, array.tobytes()
+        digest = hashlib.sha256(np.ascontiguousarray(array).data).digest()
+        key = "constant", name, array.dtype.name, array.shape, digest
         if key not in self.made:
             label = name or f"{self.label}/constant_{len(self.tensors)}"
             dtype = DTYPES[array.dtype.name]

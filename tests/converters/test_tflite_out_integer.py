@@ -120,6 +120,28 @@ def test_one_axis_has_integers(tmp_path: Path) -> None:
     assert near(model, feeds, tmp_path).real == ()
 
 
+GROWN: list[dict[str, Any]] = [
+    {},
+    {"strides": [2, 2], "pads": [1, 1, 1, 1]},
+    {"strides": [2, 2], "auto_pad": "SAME_UPPER"},
+    {"strides": [2, 2], "pads": [1, 0, 0, 1]},
+    {"group": 2},
+]
+
+
+@pytest.mark.parametrize("attributes", GROWN)
+@pytest.mark.parametrize("biased", [True, False])
+def test_transposed_convolutions_have_integers(
+    attributes: dict[str, Any], biased: bool, tmp_path: Path
+) -> None:
+    names = ["x", "w", "b"] if biased else ["x", "w"]
+    node = helper.make_node("ConvTranspose", names, ["y"], **attributes)
+    outputs = 2 * attributes.get("group", 1)
+    held = {"w": numbers(4, 2, 4, 4), "b": numbers(outputs)}
+    model = model_of([node], {"x": IMAGE}, {"y": np.float32}, {n: held[n] for n in names[1:]})
+    assert near(model, {"x": IMAGE}, tmp_path).real == ()
+
+
 def test_what_has_no_integers_stays_real_and_is_said(tmp_path: Path) -> None:
     nodes = [
         helper.make_node("Conv", ["x", "w", "b"], ["a"]),
@@ -217,3 +239,24 @@ def test_integers_of_a_dcf_stay_what_they_are(digits: Path, tmp_path: Path) -> N
     assert own.dtype == np.int8
     assert own.transpose(0, 2, 3, 1).tobytes() in written.data
     assert written.real == ()
+
+
+def test_tflite_micro_runs_it_too(digits: Path, tmp_path: Path) -> None:
+    runtime = pytest.importorskip(
+        "tflite_micro.python.tflite_micro.runtime", reason="extra [tflite]"
+    )
+    with np.load(digits / "digits_test.npz") as held:
+        images, labels = held["images"][:100], held["labels"][:100]
+    np.savez(tmp_path / "c.npz", image=images)
+    model = dcformat.read(digits / "digits.onnx")
+    written = tflite_of(model, Wanted(ranges=ranges_of(model, tmp_path / "c.npz")))
+    (tmp_path / "m.tflite").write_bytes(written.data)
+    micro = runtime.Interpreter.from_file(str(tmp_path / "m.tflite"))
+    details, right = micro.get_input_details(0), 0
+    scale, point = (details["quantization_parameters"][n][0] for n in ("scales", "zero_points"))
+    for image, label in zip(images, labels, strict=True):
+        numbers = np.clip(np.rint(image[None] / scale) + point, -128, 127)
+        micro.set_input(numbers.astype(np.int8), 0)
+        micro.invoke()
+        right += micro.get_output(0).argmax() == label
+    assert right >= 97
