@@ -90,12 +90,14 @@ class Wanted:
     """How a model is to be written: the size of open batches, and what numbers are stored as.
 
     `weights` is one of tflite_out_weights.KINDS, empty as the model has them. With `ranges`, the
-    smallest and largest number of every value that was seen, all is computed in integers.
+    smallest and largest number of every value that was seen, all is computed in integers. `shape`
+    are shapes of inputs, as texts: "input=1,3,224,224".
     """
 
     batch: int = 1
     weights: str = ""
     ranges: Ranges | None = None
+    shape: tuple[str, ...] = ()
 
 
 def tflite_of(model: Model, wanted: Wanted | None = None) -> Written:
@@ -131,7 +133,7 @@ def translated(
 
 
 def _translated_file(proto: Any, wanted: Wanted, integers: Mapping[str, Integers]) -> Written:
-    source = source_of(proto, wanted.batch, integers)
+    source = source_of(proto, wanted.batch, integers, wanted.shape)
     fold_layers(source)
     net = net_of(source)
     if wanted.ranges is None:

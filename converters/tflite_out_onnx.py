@@ -5,7 +5,7 @@ Sisters: onnx_compute_shapes.py (shapes), tflite_out.py (who asks), tflite_out_n
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
 from typing import Any
@@ -17,7 +17,15 @@ from onnx.reference import ReferenceEvaluator
 
 from dcformat.errors import ConvertError
 
-from .onnx_compute_shapes import Fact, facts_of, fix_inputs, infer, inlined, one_line
+from .onnx_compute_shapes import (
+    Fact,
+    facts_of,
+    fix_inputs,
+    infer,
+    inlined,
+    one_line,
+    parse_shapes,
+)
 from .onnx_scopes import text
 
 Array = npt.NDArray[Any]
@@ -96,16 +104,20 @@ class SourceGraph:
     integers: dict[str, Integers] = field(default_factory=dict)
 
 
-def source_of(proto: Any, batch: int, integers: Mapping[str, Integers]) -> SourceGraph:
-    """Return the graph of a model; its open dimensions are `batch` (the first) or 1.
+def source_of(
+    proto: Any, batch: int, integers: Mapping[str, Integers], shape: Sequence[str] = ()
+) -> SourceGraph:
+    """Return the graph of a model; first dimensions that are open are `batch`.
 
-    `integers` are what initializers are made of. Raises ConvertError where the model cannot be read
-    so far.
+    `integers` are what initializers are made of, `shape` texts like "input=1,3,224,224". Raises
+    ConvertError where the model cannot be read so far.
     """
     proto = inlined(proto)
     if proto.graph.sparse_initializer:
         raise ConvertError("sparse initializers cannot be written as TFLite")
-    notes = _fix_batch(proto, batch) + fix_inputs(proto, {})
+    shapes = parse_shapes(shape)
+    _check_open(proto, shapes)
+    notes = _fix_batch(proto, batch) + fix_inputs(proto, shapes)
     facts = facts_of(infer(proto).graph)
     opset = max((o.version for o in proto.opset_import if o.domain in _DOMAINS), default=1)
     constants = {text(t.name): _numbers(t) for t in proto.graph.initializer}
@@ -125,6 +137,24 @@ def source_of(proto: Any, batch: int, integers: Mapping[str, Integers]) -> Sourc
 def not_valid(error: Exception) -> str:
     """Say that a node is not what ONNX allows."""
     return f"is not valid: {type(error).__name__}: {one_line(error)}"
+
+
+def _check_open(proto: Any, given: Collection[str]) -> None:
+    """Raise ConvertError where inputs of no given shape leave other dimensions open than the first.
+
+    TFLite wants them all fixed, and nobody can tell how large a picture is meant to be.
+    """
+    held = {tensor.name for tensor in proto.graph.initializer}
+    for value in proto.graph.input:
+        dims = value.type.tensor_type.shape.dim
+        open_ = [n for n, dim in enumerate(dims) if n and not dim.HasField("dim_value")]
+        if open_ and value.name not in held and value.name not in given:
+            name = text(value.name)
+            sizes = ",".join(str(d.dim_value) if d.dim_value else "?" for d in dims)
+            raise ConvertError(
+                f"input {name!r} leaves dimensions {open_} open, and TFLite wants them fixed: "
+                f"--shape {name}={sizes}"
+            )
 
 
 def _fix_batch(proto: Any, batch: int) -> list[str]:

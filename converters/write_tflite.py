@@ -138,4 +138,6 @@ def _pour(opened: Opened, tensors: list[Tensor], stream: BinaryIO) -> None:
     stream.write(opened.skeleton[done:])
 
 
-WRITER = Writer("tflite", (".tflite",), write, options=("batch", "weights", "ranges"), scaled=True)
+WRITER = Writer(
+    "tflite", (".tflite",), write, options=("batch", "weights", "ranges", "shape"), scaled=True
+)

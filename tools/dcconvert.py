@@ -77,7 +77,7 @@ from dcformat.tools._summary import KEEP, as_json, describe_recipe, is_lossy, sh
 from dcformat.tools._terminal import Talk
 
 C_OPTIONS = ("c_form", "prefix", "layout", "pack_int4", "activations", "selftest", "with_decoder")
-TFLITE_OPTIONS = ("batch", "weights")
+TFLITE_OPTIONS = ("batch", "shape", "weights")
 _LOSSY_OPTIONS = ("preset", "bits", "prune", "quantizer", "shrink", "recipe")
 _DCF_OPTIONS = ("target", "no_names", "no_graph")
 _CODED_OPTIONS = ("prefer", "row_access")
@@ -144,6 +144,7 @@ def _show_cmake_dir(ctx: click.Context, _: click.Parameter, wanted: bool) -> Non
 @click.option("--external", is_flag=True, help="Put numbers beside the .onnx, in OUTPUT.data.")
 @click.option("--arena", is_flag=True, help="TFLite Micro: memory to run it, before and after.")
 @click.option("--batch", type=click.IntRange(1), help="TFLite of ONNX: size of an open batch (1).")
+@click.option("--shape", metavar="INPUT=N,...", multiple=True, help="TFLite of ONNX: of an input.")
 @click.option("--weights", type=click.Choice(KINDS), help="TFLite of ONNX: weights stored so.")
 @click.option("--integer", is_flag=True, help="TFLite of ONNX: all in int8; --calib has inputs.")
 @click.option("--c-form", type=click.Choice(FORMS), help="C: how the numbers are written.")

@@ -288,6 +288,21 @@ def test_an_open_batch_is_one_or_what_is_asked_for() -> None:
         translated(closed, Wanted(batch=4))
 
 
+def test_other_open_dimensions_want_a_shape() -> None:
+    proto = onnx.ModelProto.FromString(one("Relu", {}, [IMAGE])[0])
+    for value in (*proto.graph.input, *proto.graph.output):
+        for axis, name in ((2, "h"), (3, "w")):
+            value.type.tensor_type.shape.dim[axis].dim_param = name
+    model = proto.SerializeToString()
+    words = r"input 'in0' leaves dimensions \[2, 3\] open, .*: --shape in0=1,4,\?,\?"
+    with pytest.raises(ConvertError, match=words):
+        translated(model)
+    written = translated(model, Wanted(shape=("in0=1,4,5,6",)))
+    agree(model, {"in0": numbers(1, 4, 5, 6)}, written)
+    with pytest.raises(ConvertError, match="a shape is given as"):
+        translated(model, Wanted(shape=("in0",)))
+
+
 def test_all_that_cannot_be_written_is_said_at_once() -> None:
     nodes = [
         helper.make_node("Conv", ["x", "x"], ["a"], "odd"),

@@ -77,10 +77,13 @@ def test_weights_and_batch_are_chosen(run: Any, digits: Path, tmp_path: Path) ->
     converted(run, digits / "digits.onnx", "-o", tmp_path / "x.tflite", "--batch", 8)
     graph = parse((tmp_path / "x.tflite").read_bytes()).subgraphs[0]
     assert graph.tensors[graph.inputs[0]].shape[0] == 8
+    converted(run, digits / "digits.onnx", "-o", tmp_path / "x.tflite", "--shape", "image=3,1,8,8")
+    graph = parse((tmp_path / "x.tflite").read_bytes()).subgraphs[0]
+    assert graph.tensors[graph.inputs[0]].shape == (3, 1, 8, 8)
 
 
 def test_options_of_tflite_are_for_tflite(run: Any, digits: Path, tmp_path: Path) -> None:
-    for option in (("--weights", "int8"), ("--batch", "2")):
+    for option in (("--weights", "int8"), ("--batch", "2"), ("--shape", "image=1,1,8,8")):
         result = run("dcconvert", digits / "digits.onnx", "-o", tmp_path / "x.dcf", *option)
         assert result.exit_code == 2
         assert f"{option[0]} is for writing .tflite" in result.stderr
