@@ -23,7 +23,7 @@ import numpy.typing as npt
 from dcformat.compress import Gram, Recipe, Rule
 from dcformat.compress.bias import corrected_bias
 from dcformat.compress.fixed import MOST
-from dcformat.compress.fixed_point import fixed_tensor, longest_fraction
+from dcformat.compress.fixed_point import fixed_tensor, longest_fraction, storable
 from dcformat.compress.quantized import Quantized
 from dcformat.compress.reals import F64, as_type
 from dcformat.compress.recipe import MAX_RULES
@@ -68,7 +68,8 @@ class Choice:
         return tuple(self._format(layer) for layer in graph.layers)
 
     def _format(self, layer: FixedLayer) -> LayerFormat:
-        bits, fraction = self.bits, self.places[layer.source] + self.weights[layer.weight]
+        sums = self.places[layer.source] + self.weights[layer.weight]
+        bits, fraction = self.bits, storable(sums)
         bias = min(self.biases[layer.bias], fraction) if layer.bias else fraction
         return LayerFormat(
             layer.name,

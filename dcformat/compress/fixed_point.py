@@ -53,6 +53,11 @@ def longest_fraction(low: float, high: float, bits: int) -> int:
     return min(fraction, MOST)
 
 
+def storable(fraction: int) -> int:
+    """Return the nearest fraction length that a file can hold."""
+    return max(LEAST, min(fraction, MOST))
+
+
 def to_fixed(values: npt.NDArray[Any], fraction: int, bits: int) -> I64:
     """Return the integers nearest to values * 2**fraction, ties to even, saturated."""
     low, high = bounds(bits)

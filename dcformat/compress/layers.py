@@ -12,6 +12,7 @@ from dcformat.errors import ConvertError
 from dcformat.ids import Rounding
 from dcformat.model import LayerFormat, Use
 
+from .fixed_point import storable
 from .recipe import Recipe
 from .settings import Settings
 
@@ -46,7 +47,7 @@ def _format(node: str, name: str, own: Settings, bias: Settings) -> LayerFormat:
         own.input[1],
         fraction,
         own.bits or 8,
-        (bias.fraction or 0) if own.bias else own.input[0] + fraction,
+        (bias.fraction or 0) if own.bias else storable(own.input[0] + fraction),
         (bias.bits or 8) if own.bias else 0,
         own.output[0],
         own.output[1],

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from fractions import Fraction
 from math import floor
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from nets import tensor, weights
 
+from dcformat.coded import CodedModel
+from dcformat.compress import Gram, Recipe, Rule, compress, recipe_from_json
 from dcformat.compress.fixed_point import (
     bounds,
     finish,
@@ -20,9 +25,11 @@ from dcformat.compress.fixed_point import (
     shifted_right,
     to_fixed,
 )
+from dcformat.encode import Settings, encode_model
 from dcformat.errors import ConvertError
-from dcformat.ids import DType, Rounding
-from dcformat.model import LayerFormat
+from dcformat.file import File
+from dcformat.ids import DType, Meta, Rounding
+from dcformat.model import LayerFormat, Model, Use
 
 
 def rounded(x: int, shift: int, rule: Rounding) -> int:
@@ -103,3 +110,72 @@ def test_a_layer_by_hand() -> None:
     products = np.array([[8, 40, 5000], [-56, 0, -5000]], np.int64)
     assert finish(products, np.array([5, 5, 5]), layer).tolist() == [[2, 2, 127], [0, 1, -128]]
     assert finish(products, None, layer).tolist() == [[0, 1, 127], [-2, 0, -128]]
+
+
+def one_layer(recipe: Recipe) -> CodedModel:
+    """A dense layer with a bias, as `recipe` wants it."""
+    uses = {"w": Use("fc", "Gemm", "weight", 0), "b": Use("fc", "Gemm", "bias")}
+    model = Model((tensor(weights(8, 20), "w"), tensor(weights(8, seed=2), "b")), uses=uses)
+    return compress(model, recipe)
+
+
+def layer_rules(**of_weight: Any) -> tuple[Rule, ...]:
+    fixed = {"method": "fixed", "bits": 8, "fraction": 5}
+    return Rule("w", fixed | of_weight), Rule("b", fixed | {"fraction": 6})
+
+
+def test_a_recipe_states_a_layer_in_fixed_point() -> None:
+    said = {"input": [4, 8], "output": [3, 8], "bias": "b"}
+    coded = one_layer(Recipe(method="exact", rules=layer_rules(**said)))
+    assert coded.layers == (LayerFormat("fc", "w", "b", 4, 8, 5, 8, 6, 8, 3, 8, 1),)
+    w, b = coded.tensors
+    np.testing.assert_array_equal(w.symbols, to_fixed(weights(8, 20), 5, 8))
+    np.testing.assert_array_equal(b.symbols, to_fixed(weights(8, seed=2), 6, 8))
+    again = recipe_from_json(coded.metadata[Meta.RECIPE].decode())
+    assert one_layer(again).layers == coded.layers
+
+
+def test_fractions_without_a_layer_make_no_format_and_those_at_the_ends_are_held() -> None:
+    assert one_layer(Recipe(method="exact", rules=layer_rules())).layers == ()
+    said = {"input": [127, 8], "output": [-128, 32], "fraction": 127}
+    coded = one_layer(Recipe(method="exact", rules=layer_rules(**said)))
+    (layer,) = coded.layers
+    assert (layer.bias, layer.bias_fraction, layer.bias_shift, layer.shift) == (None, 127, 127, 382)
+    assert File(encode_model(coded, Settings())).layers == coded.layers
+
+
+@pytest.mark.parametrize(
+    ("rule", "problem"),
+    [
+        ({"fraction": 3}, "fraction for method = 'int8': fixed has one"),
+        ({"method": "fixed", "fraction": 128}, "fraction = 128: expected a whole number from -128"),
+        ({"method": "fixed", "input": [3, 8]}, "input is for a weight with a fraction"),
+        ({"method": "fixed", "fraction": 3, "input": [3, 8]}, "input and output of a layer go"),
+        ({"method": "fixed", "fraction": 3, "output": [3, 1]}, r"output = \[3, 1\]: expected"),
+        ({"method": "fixed", "feedback": True}, "feedback is for a step or a fraction"),
+    ],
+)
+def test_what_a_recipe_cannot_say(rule: dict[str, Any], problem: str) -> None:
+    text = json.dumps({"preset": "int8", "layers": [{"match": "w", **rule}]})
+    with pytest.raises(ConvertError, match=problem):
+        one_layer(recipe_from_json(text))
+
+
+def test_a_bias_needs_a_fraction_and_feedback_data() -> None:
+    said = {"input": [4, 8], "output": [3, 8], "bias": "b"}
+    rules = layer_rules(**said)
+    with pytest.raises(ConvertError, match="w: its bias 'b' has no fraction"):
+        one_layer(Recipe(method="exact", rules=rules[:1]))
+    fed = (Rule("w", {**rules[0].settings, "feedback": True}), rules[1])
+    with pytest.raises(ConvertError, match="w: the recipe rounds it with error feedback"):
+        one_layer(Recipe(method="exact", rules=fed))
+
+
+def test_feedback_keeps_to_the_bits() -> None:
+    data, moments = 500 * weights(6, 5).astype(np.float64), np.eye(5) + 0.8
+    gram = Gram((0, 1), 1, (moments[None],), np.zeros((1, 5)))
+    for bits, kind in ((4, np.int8), (16, np.int16)):
+        found = fixed_tensor(data, bits - 3, bits, gram).symbols
+        low, high = bounds(bits)
+        assert found.dtype == kind
+        assert (found.min(), found.max()) == (low, high)
