@@ -14,7 +14,7 @@ import numpy as np
 
 from dcformat.errors import ConvertError
 
-from .tflite_schema import Quantization, Subgraph, TfTensor, parse
+from .tflite_schema import Quantization, Subgraph, TfOperator, TfTensor, parse
 from .tflm_tree import Node, Vector, bytes_of, tree_of
 
 _DEQUANTIZE, _MUL = "Dequantize", 18
@@ -39,7 +39,7 @@ def for_micro(plain: bytes) -> bytes:
 
 def _tensors(graph: Subgraph) -> set[int]:
     """Return the tensors with scales of channels that a DEQUANTIZE takes."""
-    taken = {one.inputs[0] for one in graph.operators if one.op == _DEQUANTIZE}
+    taken = {_input(one) for one in graph.operators if one.op == _DEQUANTIZE}
     found = {index for index in taken if _channels(graph.tensors[index]) > 1}
     for one in graph.operators:
         shared = found.intersection(one.inputs) if one.op != _DEQUANTIZE else ()
@@ -47,6 +47,14 @@ def _tensors(graph: Subgraph) -> set[int]:
             name = graph.tensors[min(shared)].name
             raise ConvertError(f"tensor {name!r} goes into Dequantize and into {one.op}")
     return found
+
+
+def _input(operator: TfOperator) -> int:
+    """Return the tensor that a DEQUANTIZE takes."""
+    if len(operator.inputs) != 1 or len(operator.outputs) != 1 or min(operator.inputs) < 0:
+        taken = f"{len(operator.inputs)} inputs and {len(operator.outputs)} outputs"
+        raise ConvertError(f"{operator.label} has {taken}")
+    return operator.inputs[0]
 
 
 def _channels(tensor: TfTensor) -> int:

@@ -36,9 +36,9 @@ def write(model: Model, path: Path, *, arena: bool = False) -> Made:
     try:
         if arena:
             need_runtime()
-        plain = for_micro(plain_bytes(model))
+        plain = plain_bytes(model)
         data, encoded = encode(plain)
-        measured = measure(plain, data) if arena else None
+        measured = measure(for_micro(plain), data) if arena else None
         with atomic_output(path) as stream:
             stream.write(data)
     except DcfError as error:
@@ -48,8 +48,8 @@ def write(model: Model, path: Path, *, arena: bool = False) -> Made:
 
 def encode(plain: bytes) -> tuple[bytes, list[Encoded]]:
     """Return a .tflite whose weights are encoded, and which; ConvertError where none is smaller."""
-    found = parse(plain)
-    encoded = choose(found, plain)
+    plain = for_micro(plain)
+    encoded = choose(parse(plain), plain)
     if not encoded:
         raise ConvertError(
             "no weight takes fewer bytes in TFLite Micro's encodings: they are for few distinct "

@@ -245,3 +245,18 @@ def layers(kind: str, conv: np.ndarray[Any, np.dtype[np.int8]] | None = None) ->
     buffers = [conv.tobytes(), bias.tobytes(), deep.tobytes(),
                np.array([16, 32], "<i4").tobytes(), fully.tobytes()]  # fmt: skip
     return file_of(model([graph], [CONV, DEPTHWISE, 22, DENSE], buffers))
+
+
+def behind_scales(zero: int = 0, second: int = DENSE, kind: str = "skewed") -> bytes:
+    """A dense layer with int8 weights of a scale each channel, behind DEQUANTIZE.
+
+    `zero` is the zero point of all; another operator may take the weights, too.
+    """
+    weights = int8_weights(kind, 32, 64)
+    scales = (2.0 ** np.random.default_rng(7).uniform(-9, -3, 32)).tolist()
+    tensors = [tensor("x", (1, 64)), tensor("w", (32, 64), 1, 9, scales, [zero] * 32),
+               tensor("real", (32, 64)), tensor("y", (1, 32)), tensor("z", (32, 64))]  # fmt: skip
+    operators = [operator(1, [1], [2]), operator(0, [0, 2], [3], options={}) | {3: ("b", 8)}]
+    operators += [operator(2, [1], [4])] if second != DENSE else []
+    graph = subgraph(tensors, operators, [0], [3])
+    return file_of(model([graph], [DENSE, DEQUANTIZE, second], [weights.tobytes()]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from functools import cache
 
-from tflite_files import dense, every_kind, layers, quantized
+from tflite_files import behind_scales, dense, every_kind, layers, quantized
 
 from dcformat.converters import write_tflm
 
@@ -21,6 +21,7 @@ def flatbuffers() -> list[bytes]:
 def encoded_flatbuffers() -> list[bytes]:
     """Return files for TFLite Micro with each encoding, and the plain ones they are made of."""
     plain = [layers(kind) for kind in ("few", "zeros", "skewed")]
+    plain.append(behind_scales(kind="few"))
     return [data for one in plain for data in (write_tflm.encode(one)[0], one)]
 
 
