@@ -101,7 +101,7 @@ class Bench:
                 100 * compared.after.value]  # fmt: skip
 
 
-def _bench(name: str, data: Path, folder: Path, stack: ExitStack) -> Bench:
+def bench(name: str, data: Path, folder: Path, stack: ExitStack) -> Bench:
     if name == evaluation.LITE:
         make = evaluation.lite_task
     else:
@@ -123,6 +123,6 @@ def tables(quick: bool) -> list[Table]:
     for name in QUICK if quick else here:
         with ExitStack() as stack:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-            rows += _bench(name, data, folder, stack).rows()
+            rows += bench(name, data, folder, stack).rows()
     columns = ["network", "how", "bytes", "ratio", "changed", "lost", "top-1"]
     return [Table("bytes and accuracy", (__doc__ or "").split("\n\n", 1)[1], columns, rows, 2)]

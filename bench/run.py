@@ -7,13 +7,16 @@ files     whole .dcf files of real models; of the given MODEL.onnx
 fixed     networks in fixed point: right answers by bits (ten minutes)
 encoding  speed of writing
 decoding  speed of reading
+peers     sizes and speeds next to the coders of others, which it installs, and bytes at equal
+          decisions (ten minutes; --quick installs nothing)
 context   the smallest files next to others (NNCodec where it is installed), and their speed
 starting  start-up of the commands
 memory    memory of converting a large model
 
 Without a section all of them, or, with models, only `files`. Sizes are the same on every
 machine; of speeds and memory only ratios say something about another one. Real models are found
-in the folder that DCFORMAT_DATA names, brotli in the extra `bench`.
+in the folder that DCFORMAT_DATA names, brotli in the extra `bench`; `peers` installs into that of
+DCFORMAT_PEERS, or ~/.cache/dcformat-peers.
 """
 
 from __future__ import annotations
@@ -22,9 +25,11 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
+import against
 import context
 import decoding
 import encoding
+import equal
 import files
 import fitting
 import fixed_point
@@ -52,6 +57,7 @@ def main() -> None:
         "fixed": fixed_point.tables,
         "encoding": encoding.tables,
         "decoding": decoding.tables,
+        "peers": lambda quick: [*against.tables(quick), *equal.tables(quick)],
         "context": context.tables,
         "starting": starting.tables,
         "memory": memory.tables,

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from foreign import read_checkpoint, read_tflite
 
 import dcformat
+from dcformat.ids import DType
 
 F32 = npt.NDArray[np.float32]
 ROOT = Path(__file__).resolve().parents[1]
@@ -53,6 +54,17 @@ def _tflite(path: Path) -> list[Layer]:
     return [Layer(name, weights, None) for name, weights in read_tflite(path)]
 
 
+def _int8(path: Path) -> list[Layer]:
+    """Return the integers of an int8 network as its weights."""
+    model = dcformat.read(path)
+    found = []
+    for tensor in model.tensors:
+        use = model.uses.get(tensor.name)
+        if tensor.dtype is DType.INT8 and use is not None and use.role == "weight":
+            found.append(Layer(tensor.name, tensor.data.astype(np.float32), use.order))
+    return found
+
+
 def _silero(path: Path) -> list[Layer]:
     model = dcformat.read(path)
     found = []
@@ -84,4 +96,9 @@ NETWORKS = (
     Source("silero", "onnx/silero_vad_v6.onnx", _silero),
     Source("ad01", "tflite/ad01_fp32.tflite", _tflite),
     Source("resnet8", "tflite/pretrainedResnet.tflite", _tflite),
+)
+#: Networks of which only the comparison with the coders of others tells.
+MORE = (
+    Source("kws", "tflite/kws_ref_model.tflite", _int8),
+    Source("vww", "tflite/vww_96_int8.tflite", _int8),
 )
