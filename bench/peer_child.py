@@ -31,9 +31,7 @@ SKIP_ROWS, TUNE, UNIFORM, FIRST_PROFILE = 1, 1, 0, 1
 class Blob:
     """A general compressor: all tensors one after the other, in one piece."""
 
-    def __init__(
-        self, compress: Callable[[bytes], bytes], expand: Callable[[bytes], bytes]
-    ) -> None:
+    def __init__(self, compress: Callable[[bytes], Any], expand: Callable[[bytes], Any]) -> None:
         self.compress, self.expand = compress, expand
 
     def prepare(self, tensors: Sequence[Array]) -> bytes:
@@ -70,9 +68,9 @@ def _shuffled() -> Blob:
     plain = _zstd()
 
     def compress(data: bytes) -> bytes:
-        return plain.compress(np.frombuffer(data, np.uint8).reshape(-1, 4).T.tobytes())
+        return bytes(plain.compress(np.frombuffer(data, np.uint8).reshape(-1, 4).T.tobytes()))
 
-    def expand(coded: bytes) -> bytes:
+    def expand(coded: bytes) -> Any:
         return np.frombuffer(plain.expand(coded), np.uint8).reshape(4, -1).T.tobytes()
 
     return Blob(compress, expand)

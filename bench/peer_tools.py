@@ -88,7 +88,7 @@ def _prepare(python: Path) -> dict[str, str]:
         if problem:
             return {pin: problem for pin in PINS.values() if pin}
     there = _installed(python)
-    reasons = {}
+    reasons: dict[str, str] = {}
     for pin in [NUMPY, *(pin for pin in PINS.values() if pin)]:
         if pin not in there:
             wheel = ["--only-binary", ":all:"] if pin == NUMPY else []
