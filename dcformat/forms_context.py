@@ -65,16 +65,15 @@ def context_form(
 
 
 def centres(stored: Stored, planes: Planes) -> list[int]:
-    """Return the symbols that may be the centre: that nearest to zero, and a far more frequent."""
+    """Return the symbols that may be the centre: that nearest to zero, and the most frequent."""
     plan = stored.plan
     last = plan.alphabets[0] - 1
     zero = min(max(-plan.base, 0), last)
     if isinstance(plan.values, Codebook):
         levels = np.abs(np.asarray(plan.values.levels[: last + 1]).astype(np.float64))
         zero = int(np.argmin(np.where(np.isnan(levels), np.inf, levels)))
-    counts = histogram(np.ascontiguousarray(planes[:, 0]))
-    frequent = int(counts.argmax())
-    return [zero] if 2 * counts[zero] >= counts[frequent] else [zero, frequent]
+    frequent = int(histogram(np.ascontiguousarray(planes[:, 0])).argmax())
+    return list(dict.fromkeys((zero, frequent)))
 
 
 def _extents(stored: Stored) -> Extents:

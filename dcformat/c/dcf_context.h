@@ -53,34 +53,36 @@ static inline uint32_t dcf_context_chance(const dcf_context_model *m, uint32_t c
 /* Make `bit` more likely. */
 static inline void dcf_context_learn(dcf_context_model *m, uint32_t context, uint32_t bit)
 {
-    static const uint8_t DCF_PROGMEM SHIFT[DCF_CONTEXT_KNOWN + 1] = {
-        1, 2, 2, 2, 3, 3, 3, 3, 3, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5,
-        5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6,
-        6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 7};
+    static const uint8_t DCF_PROGMEM SHIFT[DCF_CONTEXT_KNOWN] = {
+        1, 2, 2, 2, 3, 3, 3, 3, 3, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5,
+        5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6,
+        6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6};
     uint16_t *chance = m->chance + 2 * context;
     const uint32_t seen = m->seen[context];
-    const uint32_t slow = DCF_READ8(SHIFT + seen);
-    const uint32_t fast = slow < 5 ? slow : 5;
     const uint32_t turn = (0U - bit) & 0xFFFFU;
     const uint32_t a = chance[0] ^ turn; /* how likely the other one is */
     const uint32_t b = chance[1] ^ turn;
-    m->seen[context] = (uint8_t)(seen + (seen < DCF_CONTEXT_KNOWN));
-    chance[0] = (uint16_t)((a - (a >> fast)) ^ turn);
-    chance[1] = (uint16_t)((b - (b >> slow)) ^ turn);
+    if (seen == DCF_CONTEXT_KNOWN) {
+        chance[0] = (uint16_t)((a - (a >> 5)) ^ turn);
+        chance[1] = (uint16_t)((b - (b >> 7)) ^ turn);
+    } else {
+        const uint32_t slow = DCF_READ8(SHIFT + seen);
+        const uint32_t fast = slow < 5 ? slow : 5;
+        m->seen[context] = (uint8_t)(seen + 1U);
+        chance[0] = (uint16_t)((a - (a >> fast)) ^ turn);
+        chance[1] = (uint16_t)((b - (b >> slow)) ^ turn);
+    }
 }
 
 /* The bucket of an expected magnitude, in sixteenths. */
 static inline uint32_t dcf_context_bucket(uint32_t expected)
 {
-    static const uint8_t DCF_PROGMEM FINE[64] = {0, 1, 1, 2, 2, 2, 3, 3, 3, 3, 4, 4, 4, 4, 4, 4, 5, 5, 5, 5, 5, 5,
-                                     5, 5, 5, 5, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6,
-                                     6, 6, 6, 6, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7};
-    static const uint8_t DCF_PROGMEM COARSE[26] = {7, 7, 7, 7, 7, 7, 8, 8, 8, 8, 8, 8, 9,
-                                       9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 10};
-    if (expected < 64) {
-        return DCF_READ8(FINE + expected);
-    }
-    return DCF_READ8(COARSE + (expected < 400 ? expected >> 4 : 25U));
+    static const uint8_t DCF_PROGMEM BUCKET[86] = {
+        0, 1, 1, 2, 2, 2, 3, 3, 3, 3, 4, 4, 4, 4, 4, 4, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 6, 6, 6, 6,
+        6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7,
+        7, 7, 7, 7, 7, 7, 8, 8, 8, 8, 8, 8, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 10};
+    const uint32_t coarse = 60U + ((expected < 400 ? expected : 400U) >> 4);
+    return DCF_READ8(BUCKET + (expected < 64 ? expected : coarse));
 }
 
 /* The bits of a number below 256. */
