@@ -131,7 +131,7 @@ def table_purpose(kind: int) -> str:
     """Return what an entry of TABLES of this kind is for."""
     if kind not in set(TableKind):
         return UNKNOWN
-    return CODEBOOK if kind == TableKind.CODEBOOK else HUFFMAN
+    return CODEBOOK if kind in (TableKind.CODEBOOK, TableKind.CODEBOOK_SORTED) else HUFFMAN
 
 
 def _payload(opened: Opened, entry: Entry) -> Iterator[Extent]:

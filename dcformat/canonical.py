@@ -28,7 +28,7 @@ from .errors import CorruptError, UnsupportedError
 from .file import File
 from .forms import Form, huffman_form, packed_form, zstd_form
 from .forms_context import context_form
-from .ids import Coder, DType, GraphFormat, Layout, Meta, Section, SectionCodec
+from .ids import Coder, DType, GraphFormat, Layout, Meta, Section, SectionCodec, TableKind
 from .predicted import differ
 from .prints import fingerprint
 from .records import offset_width, write_record
@@ -247,9 +247,7 @@ def _table_faults(file: File, counts: Counts) -> Iterator[str]:
         if bytes(entry) in seen:
             yield f"table {index}: written twice"
         seen.add(bytes(entry))
-        if isinstance(table, Levels) and values_codebook.write_table(
-            table.level, table.levels
-        ) != bytes(entry):
+        if isinstance(table, Levels) and _codebook(table, entry[0]) != bytes(entry):
             yield f"table {index}: codebook not written in the canonical way"
         if isinstance(table, Table) and index in counts:
             best = tables_of(counts[index][None])[0]
@@ -258,6 +256,12 @@ def _table_faults(file: File, counts: Counts) -> Iterator[str]:
     used = list(dict.fromkeys(i for r in file.opened.records for i in _uses(r)))
     if used != list(range(len(file.opened.tables))):
         yield "tables: not in the order of first use"
+
+
+def _codebook(table: Levels, kind: int) -> bytes | None:
+    if kind == TableKind.CODEBOOK_SORTED:
+        return values_codebook.write_sorted(table.level, table.levels)
+    return values_codebook.write_table(table.level, table.levels)
 
 
 def _uses(record: Record) -> list[int]:

@@ -124,6 +124,8 @@ def _parse_table(entry: memoryview, index: int) -> object:
     place = f"table {index}"
     if entry[0] == TableKind.CODEBOOK:
         return values_codebook.parse_table(entry, place)
+    if entry[0] == TableKind.CODEBOOK_SORTED:
+        return values_codebook.parse_sorted(entry, place)
     if entry[0] in set(TableKind):
         return coder_huffman.parse_table(entry, place)
     return None

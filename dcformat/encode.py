@@ -57,6 +57,7 @@ BY_SPEED = (
     (Layout.RUN, Coder.HUFFMAN),
     (Layout.DENSE, Coder.CONTEXT),
 )
+SORTED_LEAST = 64  #: bytes that it saves, where levels are written as hosts alone read them
 SPEED_MARGIN = 1.05  #: `prefer="speed"` takes a faster form that is at most this much larger
 
 Progress = Callable[[str, int, int], None]
@@ -98,7 +99,17 @@ class Settings:
 class _Tables:
     """TABLES in the making: entries in the order of first use, none twice."""
 
+    smallest: bool = False
     index: dict[bytes, int] = field(default_factory=dict)
+
+    def of_levels(self, values: Codebook) -> int:
+        """Return the index of a codebook, in the form that hosts alone read if that saves much."""
+        plain = values_codebook.write_table(values.level, values.levels)
+        if self.smallest:
+            packed = values_codebook.write_sorted(values.level, values.levels)
+            if packed is not None and len(packed) + SORTED_LEAST <= len(plain):
+                return self.of(packed)
+        return self.of(plain)
 
     def of(self, entry: bytes) -> int:
         return self.index.setdefault(entry, len(self.index))
@@ -281,7 +292,7 @@ def _write(
 ) -> Mapping[Section, int]:
     """Write the file: the payload first, behind a gap, then into that gap what is before it."""
     names = [t.name for t in coded.tensors]
-    layout = lay_out(forms, ties, len(names), settings.align_log2)
+    layout = lay_out(forms, ties, len(names), settings.align_log2, settings.smallest)
     index = {name: i for i, name in enumerate(names)}
     head = Front(
         {
@@ -323,10 +334,14 @@ class PayloadLayout:
 
 
 def lay_out(
-    forms: Sequence[Form], ties: Mapping[int, int], count: int, align_log2: int
+    forms: Sequence[Form],
+    ties: Mapping[int, int],
+    count: int,
+    align_log2: int,
+    smallest: bool = False,
 ) -> PayloadLayout:
     """Return where the payloads of `count` tensors go, `ties` among them."""
-    tables = _Tables()
+    tables = _Tables(smallest)
     records, padding, end = [], [], 0
     rest = iter(forms)
     for index in range(count):
@@ -383,7 +398,7 @@ def _record(form: Form, tables: _Tables) -> tuple[Head, bytes]:
     stored = form.stored
     values, codebook = stored.plan.values, None
     if isinstance(values, Codebook):
-        codebook = tables.of(values_codebook.write_table(values.level, values.levels))
+        codebook = tables.of_levels(values)
     named = tuple(tables.of(t.entry) for t in form.tables)
     parameters = LAYOUTS[form.layout].write_params(form.params)
     parameters += VALUES[stored.room].write_params(stored.plan, codebook)

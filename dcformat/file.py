@@ -22,6 +22,7 @@ from .errors import Code, DcfError, error_of
 from .files import read_container
 from .ids import MAX_NAME_BYTES, WIDTH, Coder, DType, GraphFormat, Meta, Section
 from .model import Array, Graph, LayerFormat, LazyTensor, Model, Window
+from .plain import plain_file
 from .predicted import Vector, can_predict, extremes_of, prediction_of, restore
 from .records import Head
 from .sections import parse_hashes, parse_layers, parse_meta, parse_names
@@ -50,7 +51,12 @@ class File(Mapping[str, Array]):
         if not native.AVAILABLE:
             LOG.info("%s: the C extension is not built; decoding is slower", name or "file")
         self._seen: dict[int, tuple[Array, Array]] = {}
-        self._native: Any = native.open_file(data) if native.AVAILABLE else None
+        self._native: Any = native.open_file(self._plain(data)) if native.AVAILABLE else None
+
+    def _plain(self, data: bytes | memoryview) -> bytes | memoryview:
+        """Return what the C core reads of the file's tensors; it leaves out what is for hosts."""
+        plain = plain_file(self.opened)
+        return data if plain is None else plain
 
     @cached_property
     def names(self) -> tuple[str, ...]:

@@ -140,6 +140,7 @@ class TableKind(IntEnum):
     HUFFMAN_DELTA = 1
     HUFFMAN_FLAT = 2
     CODEBOOK = 3
+    CODEBOOK_SORTED = 4
 
 
 class Meta(IntEnum):

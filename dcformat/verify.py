@@ -23,6 +23,7 @@ from .file import File
 from .files import read_container
 from .graph import decode_graph
 from .ids import MAJOR, MINOR, Meta, Section
+from .plain import plain_file
 from .prints import content_id
 from .verify_run import need_runtime
 from .verify_source import check_source
@@ -228,7 +229,7 @@ def _core(file: File) -> tuple[Any, Check | None]:
     if not native.AVAILABLE:
         return None, skipped("decoders", "the C core is not built; the reference decoder is alone")
     try:
-        return native.open_file(file.data), None
+        return native.open_file(plain_file(file.opened) or file.data), None
     except DcfError as error:
         if error.code in (Code.UNSUPPORTED, Code.LIMIT):
             return None, skipped("decoders", f"the C core cannot open it: {_says(error)}")

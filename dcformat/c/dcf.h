@@ -268,7 +268,8 @@ enum dcf_table {
     DCF_TABLE_HUFFMAN_NIBBLES = 0,
     DCF_TABLE_HUFFMAN_DELTA = 1,
     DCF_TABLE_HUFFMAN_FLAT = 2,
-    DCF_TABLE_CODEBOOK = 3
+    DCF_TABLE_CODEBOOK = 3,
+    DCF_TABLE_CODEBOOK_SORTED = 4 /* of hosts: tensors with it are unsupported here */
 };
 
 enum dcf_meta {

@@ -12,8 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from dcformat.coded import Codebook, CodedTensor, LazyCoded, Raw, Values
-from dcformat.ids import MAX_SYMBOLS, NUMPY, WIDTH, DType
+from dcformat.ids import MAX_SYMBOLS, NUMPY, WIDTH
 from dcformat.model import Array, LazyTensor, Tensor, Window, windows
+from dcformat.ordered import from_keys, sort_keys
 
 from .estimate import estimate
 
@@ -22,9 +23,6 @@ Bits = npt.NDArray[Any]
 
 #: Distinct values are counted in a part first: most weights have too many, and sorting is slow.
 _SAMPLE = 8192
-
-_SIGNED = frozenset({DType.INT16, DType.INT32, DType.INT64})
-_FLOATS = frozenset({DType.FLOAT, DType.FLOAT16, DType.BFLOAT16, DType.DOUBLE})
 
 
 def code_exactly(
@@ -65,12 +63,12 @@ def distinct(tensor: Tensor) -> tuple[Array, Callable[[Window], Array]] | None:
     bits = _patterns(tensor)
     if bits is None:
         return None
-    keys = np.sort(_sort_keys(bits, tensor.dtype))
-    levels = np.ascontiguousarray(_from_keys(keys, tensor.dtype)).view(NUMPY[tensor.dtype])
+    keys = np.sort(sort_keys(bits, tensor.dtype))
+    levels = np.ascontiguousarray(from_keys(keys, tensor.dtype)).view(NUMPY[tensor.dtype])
 
     def index(window: Window) -> Array:
         piece = tensor.piece(window)
-        found = np.searchsorted(keys, _sort_keys(_bits(piece), tensor.dtype))
+        found = np.searchsorted(keys, sort_keys(_bits(piece), tensor.dtype))
         return found.reshape(piece.shape).astype(np.uint8)
 
     return levels.reshape(-1), index
@@ -108,21 +106,3 @@ def _bits(data: Array) -> Bits:
     width = data.dtype.itemsize
     kind = f"<u{width}" if width <= 8 else f"V{width}"
     return np.ascontiguousarray(data).reshape(-1).view(kind)
-
-
-def _sort_keys(bits: Bits, dtype: DType) -> Bits:
-    """Return keys that sort as the numbers do."""
-    if dtype not in _SIGNED | _FLOATS:
-        return bits
-    top = bits.dtype.type(1 << (8 * bits.dtype.itemsize - 1))
-    flipped: Bits = bits ^ top
-    return flipped if dtype in _SIGNED else np.where(bits & top, ~bits, flipped)
-
-
-def _from_keys(keys: Bits, dtype: DType) -> Bits:
-    """Return the bits that `_sort_keys` made keys of."""
-    if dtype not in _SIGNED | _FLOATS:
-        return keys
-    top = keys.dtype.type(1 << (8 * keys.dtype.itemsize - 1))
-    flipped: Bits = keys ^ top
-    return flipped if dtype in _SIGNED else np.where(keys & top, flipped, ~keys)

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 
+from .. import ordered
 from ..coded import Codebook, Values
 from ..fields import Fields
 from ..ids import BITS, NUMPY, WIDTH, DType, ScaleKind, TableKind
@@ -43,10 +45,36 @@ def parse_table(entry: memoryview, place: str) -> Levels | None:
     return Levels(dtype, levels.view(NUMPY[dtype]))
 
 
+def parse_sorted(entry: memoryview, place: str) -> Levels | None:
+    """Return a CODEBOOK_SORTED entry, or None where its level type is unknown."""
+    fields = Fields(entry, place)
+    fields.u8()
+    level, count = fields.u8(), fields.u8() + 1
+    if level not in set(DType):
+        return None
+    dtype = DType(level)
+    fields.need(dtype in ordered.FLOATS, f"levels of {dtype.name}, sorted")
+    keys = ordered.unpack(fields, count, 8 * WIDTH[dtype])
+    bits = ordered.from_keys(np.array(keys, f"<u{WIDTH[dtype]}"), dtype)
+    return Levels(dtype, np.ascontiguousarray(bits).view(NUMPY[dtype]))
+
+
 def write_table(level: DType, levels: Array) -> bytes:
     """Return the CODEBOOK entry of `levels`."""
     raw = np.ascontiguousarray(levels).tobytes()
     return struct.pack("<BBB", TableKind.CODEBOOK, level, len(levels) - 1) + raw
+
+
+def write_sorted(level: DType, levels: Array) -> bytes | None:
+    """Return the CODEBOOK_SORTED entry of `levels`, None where they are not in ascending order."""
+    if level not in ordered.FLOATS:
+        return None
+    bits = np.ascontiguousarray(levels).view(f"<u{WIDTH[level]}")
+    keys = ordered.sort_keys(bits, level).tolist()
+    if any(one >= other for one, other in pairwise(keys)):
+        return None
+    head = struct.pack("<BBB", TableKind.CODEBOOK_SORTED, level, len(levels) - 1)
+    return head + ordered.pack(keys, 8 * WIDTH[level])
 
 
 def read_params(

@@ -14,6 +14,7 @@ from ..errors import DcfError
 from ..fields import Fields, align
 from ..ids import MAX_TABLES, WIDTH, Coder, Section
 from ..model import Array
+from ..plain import plain_entry
 from ..records import parse_head, payload_align
 from .payload import allowance
 from .tables import decoded_tables, offsets_of
@@ -85,7 +86,10 @@ def _core(
     """Open the tensors in the C core, which is faster: a file of their own, all well formed."""
     if not native.AVAILABLE or not tensors:
         return None
-    good = [UNKNOWN if table is None else raw for raw, table in zip(tables, parsed, strict=True)]
+    good = [
+        UNKNOWN if table is None else plain_entry(raw, table)
+        for raw, table in zip(tables, parsed, strict=True)
+    ]
     content = {
         Section.RECORDS: struct.pack("<I", len(tensors)) + b"".join(t.raw for t in tensors),
         Section.TABLES: _tables(good[:MAX_TABLES]),

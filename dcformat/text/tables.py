@@ -5,11 +5,15 @@ from __future__ import annotations
 import struct
 from itertools import pairwise
 
+import numpy as np
+
+from .. import ordered
 from ..encodings import coder_huffman, values_codebook
 from ..encodings.coder_huffman import UNUSED
 from ..errors import CorruptError, DcfError
 from ..fields import Fields
-from ..ids import WIDTH, DType, TableKind
+from ..ids import NUMPY, WIDTH, DType, TableKind
+from ..plain import plain_entry
 from .fields import (
     DECIMAL,
     DTYPE,
@@ -120,8 +124,8 @@ def _offsets_bytes(offsets: list[int], node: Node) -> bytes:
 def _read_table(entry: memoryview, full: bool) -> Node:
     """Return a table's lines, as bytes where its fields do not give them back."""
     node = Node(f"table {KIND.show(entry[0])}")
-    reader = Reader(Fields(entry, "table", 1), node.children, full)
     try:
+        reader = Reader(Fields(_unpacked(entry), "table", 1), node.children, full)
         reader.attempt(lambda: _read_fields(reader, entry))
         if _write_table(node) == entry:
             return node
@@ -130,8 +134,27 @@ def _read_table(entry: memoryview, full: bool) -> Node:
     return Node(node.text, [data_node("hex", entry[1:])])
 
 
+def _unpacked(entry: memoryview) -> memoryview:
+    """Return levels as they stand in a CODEBOOK, also where they are packed."""
+    if entry[0] != TableKind.CODEBOOK_SORTED:
+        return entry
+    table = values_codebook.parse_sorted(entry, "table")
+    return entry if table is None else memoryview(plain_entry(entry, table))
+
+
+def _packed(writer: Writer) -> bytes:
+    """Return the packed form of a table whose levels were written plainly."""
+    level, raw, found = writer.out[1], bytes(writer.out[3:]), None
+    if level in ordered.FLOATS and len(raw) % WIDTH[DType(level)] == 0:
+        levels = np.frombuffer(raw, NUMPY[DType(level)])
+        found = values_codebook.write_sorted(DType(level), levels)
+    if found is None:
+        writer.node.fail("levels of floating point in ascending order, no two equal, are packed")
+    return found
+
+
 def _read_fields(reader: Reader, entry: memoryview) -> None:
-    if entry[0] == TableKind.CODEBOOK:
+    if entry[0] in (TableKind.CODEBOOK, TableKind.CODEBOOK_SORTED):
         _read_codebook(reader)
     elif entry[0] == TableKind.HUFFMAN_FLAT:
         _flat(reader)
@@ -207,7 +230,7 @@ def _write_table(node: Node) -> bytes:
 
 
 def _write_fields(writer: Writer, kind: int) -> None:
-    if kind == TableKind.CODEBOOK:
+    if kind in (TableKind.CODEBOOK, TableKind.CODEBOOK_SORTED):
         level = writer.number("type", "B", DTYPE)
         code, shown, words = level_code(level)
         values = writer.words("levels", shown)
@@ -215,6 +238,8 @@ def _write_fields(writer: Writer, kind: int) -> None:
             writer.node.fail("a codebook without 'levels'")
         writer.number("count", "B", auto=-(-len(values) // words), bias=1)
         writer.numbers("levels", code, len(values), shown)
+        if kind == TableKind.CODEBOOK_SORTED:
+            writer.out[:] = _packed(writer)
     elif kind == TableKind.HUFFMAN_FLAT:
         _flat(writer)
     elif kind in set(TableKind):
@@ -263,6 +288,8 @@ def _decoded(entry: memoryview) -> object:
     try:
         if entry[0] == TableKind.CODEBOOK:
             return values_codebook.parse_table(entry, "table")
+        if entry[0] == TableKind.CODEBOOK_SORTED:
+            return values_codebook.parse_sorted(entry, "table")
         if entry[0] in set(TableKind):
             return coder_huffman.parse_table(entry, "table")
     except CorruptError:

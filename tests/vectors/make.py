@@ -29,7 +29,7 @@ import read_later  # noqa: E402
 from handmade import file_of_form  # noqa: E402
 
 from dcformat.canonical import frames_compared  # noqa: E402
-from dcformat.coded import Affine, CodedModel, CodedTensor, expand_tensor  # noqa: E402
+from dcformat.coded import Affine, Codebook, CodedModel, CodedTensor, expand_tensor  # noqa: E402
 from dcformat.container import write_container  # noqa: E402
 from dcformat.encode import Settings, encode_model  # noqa: E402
 from dcformat.file import File  # noqa: E402
@@ -103,6 +103,14 @@ def valid_files() -> Iterator[tuple[str, bytes]]:
     yield "valid/stripped", encode_model(everything, stripped)
     yield "valid/hostile_names", encode_model(CodedModel(names))
     yield "valid/predicted_graph", encode_model(predicted())
+    yield "valid/sorted_levels", encode_model(CodedModel((shared(),)), Settings("smallest"))
+
+
+def shared() -> CodedTensor:
+    """Return a tensor of so many levels that they are packed."""
+    levels = (np.arange(-60, 70).astype(np.float32) / np.float32(513)).astype("<f4")
+    symbols = ((np.arange(1300).reshape(26, 50) * 53) % 130).astype(np.uint8)
+    return CodedTensor("shared", DType.FLOAT, symbols, Codebook(DType.FLOAT, levels))
 
 
 def predicted() -> CodedModel:
