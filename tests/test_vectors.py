@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from comparing import for_hosts
 
 from dcformat import decode, native
 from dcformat.canonical import faults
@@ -87,7 +88,7 @@ def test_both_decoders_agree_on_a_valid_vector(path: Path) -> None:
     mine, theirs = decode.open_file(data), native.open_file(data)
     native.check_file(theirs)
     for index in range(len(mine.records)):
-        if mine.record(index).head.coder != Coder.ZSTD:
+        if not for_hosts(mine, mine.record(index)):
             numbers = decode.decode_numbers(mine, index)
             assert native.decode_numbers(theirs, index).tobytes() == numbers.tobytes()
 
