@@ -118,23 +118,30 @@ def conv_transpose(maker: Maker, node: SourceNode) -> Sequence[Value]:
     value = as_images(maker, maker.value(node.inputs[0]))
     tensor = arranged(maker.net, value, channels_last(4))
     axes = two(_grown(maker.shape(value)[4 - rank :], weight.shape[2:], shape[2:], node))
+    inside = all(map(_is_same, axes)) or not _beyond(axes)
+    made = _all_groups(maker, node, tensor, axes, inside)
+    if given(node, 2) and not inside:
+        sizes = maker.net.tensors[made].shape
+        made = maker.net.add("Add", [made, bias_of(maker, node, sizes[3])], sizes)
+    return [from_images(maker, made, rank + 2)]
+
+
+def _all_groups(
+    maker: Maker, node: SourceNode, tensor: int, axes: Sequence[Axis], biased: bool
+) -> int:
+    """Return the output of a transposed convolution, its bias in it if `biased`."""
+    weight = maker.constant(node, 1, "weight")
     groups = int(node.attributes.get("group", 1))
     if weight.shape[0] != maker.net.tensors[tensor].shape[3] or weight.shape[0] % groups:
         raise Unsupported("a weight whose channels are not its input's")
-    is_cut = all(map(_is_same, axes))
-    inside = is_cut or not _beyond(axes)
-    bias = maker.optional(node, 2, "bias") if inside else None
+    bias = maker.optional(node, 2, "bias") if biased else None
     parts = _split(maker, tensor, groups)
     made = [_grow(maker, node, one, axes, (g, groups), bias) for g, one in enumerate(parts)]
-    sizes, outputs = maker.net.tensors[made[0]].shape, weight.shape[1] * groups
-    full = made[0]
+    full, sizes = made[0], maker.net.tensors[made[0]].shape
     if groups > 1:
-        full = maker.net.add("Concatenation", made, (*sizes[:3], outputs), axis=3)
-    cut = full if is_cut else _cut(maker, full, axes)
-    if given(node, 2) and not inside:
-        added = bias_of(maker, node, outputs)
-        cut = maker.net.add("Add", [cut, added], maker.net.tensors[cut].shape)
-    return [from_images(maker, cut, rank + 2)]
+        wide = (*sizes[:3], sizes[3] * groups)
+        full = maker.net.add("Concatenation", made, wide, axis=3)
+    return full if all(map(_is_same, axes)) else _cut(maker, full, axes)
 
 
 def _is_same(axis: Axis) -> bool:

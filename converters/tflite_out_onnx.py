@@ -118,13 +118,7 @@ def source_of(
     shapes = parse_shapes(shape)
     _check_open(proto, shapes)
     notes = _fix_batch(proto, batch) + fix_inputs(proto, shapes)
-    facts = facts_of(infer(proto).graph)
-    opset = max((o.version for o in proto.opset_import if o.domain in _DOMAINS), default=1)
-    constants = {text(t.name): _numbers(t) for t in proto.graph.initializer}
-    inputs = tuple(text(v.name) for v in proto.graph.input if text(v.name) not in constants)
-    outputs = tuple(text(v.name) for v in proto.graph.output)
-    held = {name: own for name, own in integers.items() if _is_meant(own, constants.get(name))}
-    graph = SourceGraph([], constants, inputs, outputs, facts, opset, tuple(notes), held)
+    graph = _without_nodes(proto, integers, tuple(notes))
     _check_inputs(graph)
     for node in proto.graph.node:
         try:
@@ -132,6 +126,18 @@ def source_of(
         except WRONG_NODE as error:
             raise ConvertError(f"node {text(node.name)!r} {not_valid(error)}") from error
     return graph
+
+
+def _without_nodes(
+    proto: Any, integers: Mapping[str, Integers], notes: tuple[str, ...]
+) -> SourceGraph:
+    facts = facts_of(infer(proto).graph)
+    opset = max((o.version for o in proto.opset_import if o.domain in _DOMAINS), default=1)
+    constants = {text(t.name): _numbers(t) for t in proto.graph.initializer}
+    inputs = tuple(text(v.name) for v in proto.graph.input if text(v.name) not in constants)
+    outputs = tuple(text(v.name) for v in proto.graph.output)
+    held = {name: own for name, own in integers.items() if _is_meant(own, constants.get(name))}
+    return SourceGraph([], constants, inputs, outputs, facts, opset, notes, held)
 
 
 def not_valid(error: Exception) -> str:

@@ -69,19 +69,23 @@ def arg(kind: str) -> Translation:
         value = real(maker, node.inputs[0])
         shape = maker.shape(value)
         axis = one_axis(node.attributes.get("axis", 0), len(shape))
-        place = value.order.index(axis)
-        sizes = maker.net.tensors[value.tensor].shape
-        left = [a for a in value.order if a != axis]
-        inputs = [value.tensor, maker.net.constant(np.int32(place))]
-        rest = (*sizes[:place], *sizes[place + 1 :])
-        made = maker.net.add(kind, inputs, rest, DType.INT64, output=DType.INT64)
-        found = Value(made, tuple(sorted(left).index(a) for a in left))
+        found = _place_of(maker, kind, value, axis)
         if not node.attributes.get("keepdims", 1):
             return [found]
         kept = tuple(1 if a == axis else n for a, n in enumerate(shape))
         return [reshaped(maker.net, found, kept)]
 
     return translate
+
+
+def _place_of(maker: Maker, kind: str, value: Value, axis: int) -> Value:
+    place = value.order.index(axis)
+    sizes = maker.net.tensors[value.tensor].shape
+    left = [a for a in value.order if a != axis]
+    inputs = [value.tensor, maker.net.constant(np.int32(place))]
+    rest = (*sizes[:place], *sizes[place + 1 :])
+    made = maker.net.add(kind, inputs, rest, DType.INT64, output=DType.INT64)
+    return Value(made, tuple(sorted(left).index(a) for a in left))
 
 
 def softmax(maker: Maker, node: SourceNode) -> Sequence[Value]:

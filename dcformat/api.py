@@ -85,8 +85,10 @@ def write(
     """Write a model in a foreign format, by suffix or as `format`, whole or not at all.
 
     Of `options` ONNX has `external`: the numbers stand in a second file, named as the first one and
-    `.data`. A model above 2 GiB can only be written so. C is written of a CodedModel (of a Model
-    every bit is kept); its options are those of converters/write_c.py. Raises ConvertError.
+    `.data`. A model above 2 GiB can only be written so. TFLite has, for models with an ONNX graph,
+    `batch`, `shape`, `weights` and `ranges` (converters/tflite_out.py, Wanted). C is written of a
+    CodedModel (of a Model every bit is kept); its options are those of converters/write_c.py.
+    Raises ConvertError.
     """
     writer = formats.writer_for(Path(path), format)
     _check_known(options, writer.options, f"writing {writer.format}", path)
