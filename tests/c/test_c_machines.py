@@ -19,7 +19,6 @@ from comparing import checked_by, for_hosts, opened_by, outcome
 
 from dcformat import decode
 from dcformat.errors import Code
-from dcformat.ids import 
 
 HERE = Path(__file__).resolve().parent
 CORE = HERE.parents[1] / "dcformat" / "c"
