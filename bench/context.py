@@ -17,6 +17,7 @@ import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -98,11 +99,11 @@ class NNCodec:
 
     def __init__(self) -> None:
         self.codec = importlib.import_module("nncodec.nn")
-        module = importlib.import_module("nncodec.extensions.deepCABAC")
+        module: Any = importlib.import_module("nncodec.extensions.deepCABAC")
         self.sizes: list[int] = []
         sizes = self.sizes
 
-        class Encoder(module.Encoder):  # type: ignore[name-defined,misc]
+        class Encoder(module.Encoder):  # type: ignore[misc]
             def finish(self) -> Any:
                 found = super().finish()
                 sizes.append(len(found))
@@ -178,9 +179,13 @@ def _table(title: str, rows: Sequence[Row]) -> Table:
     peers = [name for name in PEERS if name in rows[0].sizes]
     compared = [*peers, "general"]
     lines: list[list[Cell]] = [
-        [row.network, row.regime, row.weights, 8 * row.sizes["ours"] / row.weights]
-        + [8 * row.sizes[name] / row.weights for name in peers]
-        + [row.ratio(name) for name in compared]
+        [
+            row.network,
+            row.regime,
+            row.weights,
+            *(8 * row.sizes[name] / row.weights for name in ("ours", *peers)),
+            *(row.ratio(name) for name in compared),
+        ]
         for row in rows
     ]
     counted = [row for row in rows if row.regime in COUNTED]
@@ -209,17 +214,14 @@ def _speed(folder: Path, quick: bool, peer: NNCodec | None) -> Table:
     for regime in ("D8", "P4_90") if quick else REGIMES:
         tensors = [coded(layer, regime) for layer in layers]
         count, model = sum(t.size for t in tensors), CodedModel(tuple(tensors))
-        actions = [
+        actions: list[Callable[[], object]] = [
             _decoding(*_opened(layers, regime, "smallest")),
             _decoding(*_opened(layers, regime, "mcu")),
-            lambda model=model: encode_model(model, Settings("smallest")),
+            partial(encode_model, model, Settings("smallest")),
         ]
         if peer:
             stream = peer.encode(tensors)
-            actions += [
-                lambda stream=stream: peer.decode(stream),
-                lambda tensors=tensors: peer.encode(tensors),
-            ]
+            actions += [partial(peer.decode, stream), partial(peer.encode, tensors)]
         times = best_times(actions, 3 if quick else 7)
         cells: list[Cell] = [count / 1e6 / seconds for seconds in times]
         ratios: list[Cell] = [times[3] / times[0], times[4] / times[2]] if peer else []
