@@ -23,7 +23,7 @@ enum { DCF_CONTEXT_KNOWN = 90 };
 /* What is known of a block, but for the scales of the columns and the signs of a row. Scales are
  * magnitudes in sixteenths. */
 typedef struct dcf_context_model {
-    uint16_t chance[2 * DCF_CONTEXT_COUNT];
+    uint32_t chance[DCF_CONTEXT_COUNT]; /* the fast average, and 2^16 times the slow one */
     uint8_t seen[DCF_CONTEXT_COUNT];
     uint16_t left; /* the element before */
     uint16_t row_scale;
@@ -33,10 +33,8 @@ typedef struct dcf_context_model {
 static inline void dcf_context_clear(dcf_context_model *m)
 {
     uint32_t i;
-    for (i = 0; i < 2 * DCF_CONTEXT_COUNT; i++) {
-        m->chance[i] = 0x8000;
-    }
     for (i = 0; i < DCF_CONTEXT_COUNT; i++) {
+        m->chance[i] = 0x80008000U;
         m->seen[i] = 0;
     }
     m->left = 0;
@@ -47,7 +45,7 @@ static inline void dcf_context_clear(dcf_context_model *m)
 /* Of 4096, how likely the decision is 1. */
 static inline uint32_t dcf_context_chance(const dcf_context_model *m, uint32_t context)
 {
-    return ((uint32_t)m->chance[2 * context] + m->chance[2 * context + 1]) >> 5;
+    return ((m->chance[context] & 0xFFFFU) + (m->chance[context] >> 16)) >> 5;
 }
 
 /* Make `bit` more likely. */
@@ -57,21 +55,18 @@ static inline void dcf_context_learn(dcf_context_model *m, uint32_t context, uin
         1, 2, 2, 2, 3, 3, 3, 3, 3, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5,
         5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6,
         6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6};
-    uint16_t *chance = m->chance + 2 * context;
+    const uint32_t turn = 0U - bit;
     const uint32_t seen = m->seen[context];
-    const uint32_t turn = (0U - bit) & 0xFFFFU;
-    const uint32_t a = chance[0] ^ turn; /* how likely the other one is */
-    const uint32_t b = chance[1] ^ turn;
+    uint32_t other = m->chance[context] ^ turn; /* how likely the other one is */
     if (seen == DCF_CONTEXT_KNOWN) {
-        chance[0] = (uint16_t)((a - (a >> 5)) ^ turn);
-        chance[1] = (uint16_t)((b - (b >> 7)) ^ turn);
+        other -= (other >> 5 & 0x7FFU) + (other >> 7 & 0x1FF0000U);
     } else {
         const uint32_t slow = DCF_READ8(SHIFT + seen);
         const uint32_t fast = slow < 5 ? slow : 5;
         m->seen[context] = (uint8_t)(seen + 1U);
-        chance[0] = (uint16_t)((a - (a >> fast)) ^ turn);
-        chance[1] = (uint16_t)((b - (b >> slow)) ^ turn);
+        other -= ((other & 0xFFFFU) >> fast) + (other >> 16 >> slow << 16);
     }
+    m->chance[context] = other ^ turn;
 }
 
 /* The bucket of an expected magnitude, in sixteenths. */
