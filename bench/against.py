@@ -35,6 +35,7 @@ from dcformat.encode import Settings, encode_model
 from dcformat.errors import UnsupportedError
 from dcformat.file import File
 from dcformat.ids import DType
+from dcformat.plain import plain_file
 
 Array = npt.NDArray[Any]
 DEVELOPING = ("resnet20", "silero", "ad01")
@@ -145,7 +146,8 @@ def _own(tensors: Sequence[CodedTensor], target: str, rounds: int) -> Result:
 
 def _decoding(data: bytes) -> Callable[[], object]:
     """Return what decodes a file's tensors, in C without checksums where that can."""
-    opened, file = native.open_file(data), File(data)
+    file = File(data)
+    opened = native.open_file(plain_file(file.opened) or data)
 
     def one(index: int, name: str) -> Callable[[], object]:
         try:

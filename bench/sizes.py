@@ -27,6 +27,7 @@ from dcformat.file import File
 from dcformat.ids import Section, TableKind
 
 ZSTD = "zstd -19"
+BOOKS = (TableKind.CODEBOOK, TableKind.CODEBOOK_SORTED)
 CHOICE_LIMIT = 1.01  #: of the best choice per tensor
 PAPER_LIMIT = {"P4_80": 0.955, "P4_90": 0.90}  #: of Deep Compression's form, Huffman coded
 QUICK = ("silero", "resnet8")
@@ -112,7 +113,7 @@ def _own(tensors: Sequence[CodedTensor], target: str = "mcu") -> Named:
     heads = [record.head for record in opened.records if record.head.blocks is not None]
     offsets = sum((h.block_count - 1) * h.blocks.offset_width for h in heads if h.blocks)
     classes = sum(-(-h.block_count // 4) for h in heads if h.classes > 1)
-    books = [entry for entry in opened.table_entries if entry[0] == TableKind.CODEBOOK]
+    books = [entry for entry in opened.table_entries if entry[0] in BOOKS]
     payload, tables, records = (
         len(opened.container.stored(section))
         for section in (Section.PAYLOAD, Section.TABLES, Section.RECORDS)

@@ -44,6 +44,20 @@ def test_integers_stay_as_they_are() -> None:
     assert AGAINST.arrays_of({"D8": [tensor]}, True)["D8/source/0000"].tolist() == [-3, 0, 5]
 
 
+@pytest.mark.parametrize("target", ["mcu", "smallest"])
+def test_codebooks_are_not_counted(target: str) -> None:
+    rng = np.random.default_rng(3)
+    symbols = rng.integers(0, 200, (64, 64)).astype(np.uint8)
+    books = (np.linspace(-1, 1, 200), np.sort(rng.standard_normal(200)))  # one packs far better
+    counted = [
+        bench("sizes").own_bytes(
+            [CodedTensor("w", DType.FLOAT, symbols, levels(*book), exact=False)], target
+        )
+        for book in books
+    ]
+    assert counted[0] == counted[1] <= 64 * 64 + 16
+
+
 def test_tflms_smallest_code_is_counted_without_values_of_a_table() -> None:
     # 256 numbers of 2 values: indices of 1 bit are 32 bytes, and a head of 16
     numbers = np.tile(np.array([-7, 9], np.int8), 128)
