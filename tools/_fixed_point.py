@@ -38,6 +38,7 @@ from ._trials import Divergence, Trials
 
 REFINED_ON = 256  #: samples
 NEAR = 1e-6  #: noise of outputs at which nothing is refined
+ADDS_UP = 1.5  #: noise of all sources over the sum of each, up to which they are taken for apart
 SUMS = 32  #: bits of a sum, which the last layers give as it is
 Arrays = dict[str, npt.NDArray[Any]]
 
@@ -157,28 +158,37 @@ class Search:
     def refined(self, choice: Choice, most: int = REFINED_ON) -> Choice:
         """Try other fraction lengths, layer by layer; keep what leaves the outputs nearest.
 
-        First each is tried alone, all else being float: noise of many sources adds up, so what is
-        best alone is nearly best together, and what cancels out by chance is not taken for better.
-        Then once more with everything rounded. What fits without overflow is never shortened.
+        First each is tried alone, all else being float. Where noise of many sources adds up that is
+        all: what would cancel out by chance is not taken for better. Where there is so much that it
+        does not, each is tried once more with everything rounded. What fits without overflow is
+        never shortened.
         """
         steps, noise = self._steps(choice), self.divergence(choice, most).noise
         if noise <= NEAR:
             return choice
-        apart = choice
-        for done, step in enumerate(steps):
-            self.tick(f"refining {step[1]}", done, 2 * len(steps))
-            apart = self._best_alone(apart, *step, most)
-        tried = self.divergence(apart, most).noise
-        best = (tried, apart) if tried < noise else (noise, choice)
+        apart, added = choice, 0.0
         for done, (kind, key) in enumerate(steps):
-            self.tick(f"refining {key}", len(steps) + done, 2 * len(steps))
-            for other in best[1].others(kind, key, (1, -1), least=choice):
+            self.tick(f"refining {key}", done, len(steps))
+            alone, apart = self._best_alone(apart, kind, key, most)
+            added += alone
+        tried = self.divergence(apart, most).noise
+        if tried <= min(noise, ADDS_UP * added):
+            return apart
+        best = (tried, apart) if tried < noise else (noise, choice)
+        return self._together(best, choice, most)
+
+    def _together(self, best: tuple[float, Choice], least: Choice, most: int) -> Choice:
+        """Try fractions of one bit more and less where all else is rounded as it will be."""
+        steps = self._steps(least)
+        for done, (kind, key) in enumerate(steps):
+            self.tick(f"refining {key} again", done, len(steps))
+            for other in best[1].others(kind, key, (1, -1), least=least):
                 noise = self.divergence(other, most).noise
                 best = (noise, other) if noise < best[0] else best
         return best[1]
 
-    def _best_alone(self, choice: Choice, kind: str, key: str, most: int) -> Choice:
-        """Return the choice with the best fraction for one place or weight, all else being float.
+    def _best_alone(self, choice: Choice, kind: str, key: str, most: int) -> tuple[float, Choice]:
+        """Return the best fraction for one place or weight, all else being float, and its noise.
 
         Where one bit more clips so much that it costs twice the noise two are not tried.
         """
@@ -188,7 +198,7 @@ class Search:
             if noise > 2 * best:
                 break
             best, found = (noise, other) if noise < best else (best, found)
-        return found
+        return best, found
 
     def _alone(self, choice: Choice, kind: str, key: str, most: int) -> float:
         """Return the outputs' noise by the rounding of one place or weight."""
