@@ -20,6 +20,7 @@ from .coded import Codebook, CodedModel, CodedTensor
 from .container import Front
 from .encodings import LAYOUTS, VALUES, values_codebook
 from .errors import Code, ConvertError, CorruptError, error_of
+from .fastest import fastest
 from .fields import align
 from .forms import Form, coder_parameters, forms_of
 from .forms_context import context_forms
@@ -32,7 +33,6 @@ from .ids import (
     MAX_TENSORS,
     TAIL_BYTES,
     Coder,
-    Layout,
     Meta,
     Section,
 )
@@ -47,18 +47,8 @@ from .stored import Stored, store
 TARGETS = ("mcu", "host", "smallest")
 PRODUCER = "dcformat 0.1.0"
 REORDERED_MOST = 1 << 22  #: elements; for host, larger tensors keep the logical order
-#: Fastest first, as `python bench/run.py decoding` has it.
-BY_SPEED = (
-    (Layout.DENSE, Coder.PACKED),
-    (Layout.DENSE, Coder.HUFFMAN),
-    (Layout.DENSE, Coder.ZSTD),
-    (Layout.GAP, Coder.HUFFMAN),
-    (Layout.GAP, Coder.PACKED),
-    (Layout.RUN, Coder.HUFFMAN),
-    (Layout.DENSE, Coder.CONTEXT),
-)
+
 SORTED_LEAST = 64  #: bytes that it saves, where levels are written as hosts alone read them
-SPEED_MARGIN = 1.05  #: `prefer="speed"` takes a faster form that is at most this much larger
 
 Progress = Callable[[str, int, int], None]
 
@@ -255,16 +245,9 @@ def _draft(stored: Stored, settings: Settings, scratch: Scratch) -> tuple[Form |
     other = [form for form in legal if form.coder is not Coder.HUFFMAN]
     best = min(other, key=Form.size) if other else min(huffman, key=Form.size)
     if settings.prefer == "speed":
-        fast = _fastest(legal)
+        fast = fastest(legal)
         return (fast if fast.coder is Coder.HUFFMAN else None), fast
     return (min(huffman, key=Form.size) if huffman else None), best
-
-
-def _fastest(forms: Sequence[Form]) -> Form:
-    """Return the form that decodes fastest of those that are nearly as small as the smallest."""
-    most = SPEED_MARGIN * min(form.size() for form in forms)
-    near = [form for form in forms if form.size() <= most]
-    return min(near, key=lambda form: (BY_SPEED.index((form.layout, form.coder)), form.size()))
 
 
 def _metadata(

@@ -7,7 +7,8 @@ import pytest
 
 from dcformat.coded import CodedModel, CodedTensor, Raw
 from dcformat.decode import open_file
-from dcformat.encode import SPEED_MARGIN, Settings, encode_model
+from dcformat.encode import Settings, encode_model
+from dcformat.fastest import SPEED_MARGIN
 from dcformat.ids import Coder, DType, Layout
 
 

@@ -38,7 +38,7 @@ LAYERS = (
     ("encodings*", "native", "firmware"),
     ("compress*", "scaled"),
     ("tables", "walk"),
-    ("stored", "forms", "forms_context", "pool", "prints", "encode", "decode", "plain"),
+    ("stored", "forms", "forms_context", "fastest", "pool", "prints", "encode", "decode", "plain"),
     ("file", "canonical", "text*"),
     ("audit*", "verify*"),
     ("", "api"),
