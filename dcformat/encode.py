@@ -49,7 +49,6 @@ PRODUCER = "dcformat 0.1.0"
 REORDERED_MOST = 1 << 22  #: elements; for host, larger tensors keep the logical order
 
 SORTED_LEAST = 64  #: bytes that it saves, where levels are written as hosts alone read them
-
 Progress = Callable[[str, int, int], None]
 
 
