@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
-from .onnx_shrink_flow import Cut, Flow, Numbers, Taken
+from .onnx_shrink_flow import Cut, Flow, Numbers, Taken, input_of
 
 Keep = npt.NDArray[np.bool_]
 _SEPARATE = 4  # the version of the format in which initializers need not be inputs, too
@@ -57,14 +57,14 @@ def _fold(flow: Flow, taken: Taken, gone: Keep, edits: Edits) -> None:
     more = channels.constant[steady] @ taken.each[steady]
     if not more.any():
         return
-    node = taken.node
-    if len(node.input) < 3 or not node.input[2]:
+    node, place = taken.node, taken.place
+    if not input_of(node, place):
         kind = numpy_helper.to_array(flow.initializers[node.input[1]]).dtype
         bias = _added(flow, f"{node.input[1]}_bias", np.zeros(more.size, kind))
-        _put(node, 2, bias)
+        _put(node, place, bias)
     else:
-        _own(flow, node, 2, edits)
-    proto = flow.initializers[node.input[2]]
+        _own(flow, node, place, edits)
+    proto = flow.initializers[node.input[place]]
     numbers = numpy_helper.to_array(proto)
     whole = (numbers.astype(np.float64) + more.reshape(numbers.shape)).astype(numbers.dtype)
     _write(proto, whole)

@@ -61,11 +61,15 @@ class Cut:
 
 @dataclass(frozen=True, eq=False)
 class Taken:
-    """A layer that takes `channels`: `each` is what 1 on an index adds to its outputs."""
+    """A layer that takes `channels`: `each` is what 1 on an index adds to its outputs.
+
+    Input `place` of `node` is the bias to which that can go.
+    """
 
     node: NodeProto
     channels: Channels
     each: Numbers
+    place: int = 2
 
 
 @dataclass(eq=False)
@@ -76,6 +80,7 @@ class Flow:
     initializers: dict[str, TensorProto]
     constants: dict[str, TensorProto]  #: of nodes: they are looked at, and never cut
     users: dict[str, int]
+    takers: dict[str, NodeProto]  #: the last node that takes a name
     shapes: Mapping[str, Sequence[int | None]]
     values: dict[str, Channels] = field(default_factory=dict)
     parents: list[int] = field(default_factory=list)
@@ -192,7 +197,9 @@ def flow_of(model: ModelProto) -> Flow:
         for one in node.attribute
         if node.op_type == "Constant" and one.name == "value" and one.HasField("t")
     }
-    return Flow(model, {one.name: one for one in graph.initializer}, constants, users, shapes)
+    takers = {name: node for node in graph.node for name in node.input}
+    initializers = {one.name: one for one in graph.initializer}
+    return Flow(model, initializers, constants, users, takers, shapes)
 
 
 def known_op(node: NodeProto) -> str:

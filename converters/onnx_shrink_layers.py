@@ -8,7 +8,17 @@ from __future__ import annotations
 import numpy as np
 from onnx import NodeProto
 
-from .onnx_shrink_flow import Channels, Flow, Numbers, Taken, attribute, input_of, misfit, rows
+from .onnx_shrink_flow import (
+    Channels,
+    Flow,
+    Numbers,
+    Taken,
+    attribute,
+    input_of,
+    known_op,
+    misfit,
+    rows,
+)
 
 _BORDER = "padding meets a number that is not zero"
 _VARIES = "it is not the same everywhere"
@@ -133,9 +143,24 @@ def matmul(flow: Flow, node: NodeProto) -> str:
     if channels is not None and channels.axis != rank - 1:
         return "it stands along another axis"
     if channels is not None:
-        _take(flow, node, weight, 0, _NO_BIAS)
+        bias = _added(flow, node, weight.shape[1])
+        _take(flow, node, weight, 0, "" if bias else _NO_BIAS)
+        if bias:
+            flow.taken.append(Taken(bias[0], channels, weight.astype(np.float64), bias[1]))
     _make(flow, node, weight, (1, rank - 1), np.zeros(weight.shape[1]))
     return ""
+
+
+def _added(flow: Flow, node: NodeProto, count: int) -> tuple[NodeProto, int] | None:
+    """Return the Add that alone takes what a node gives, and its input that is a row of numbers."""
+    taker = flow.takers.get(node.output[0])
+    if taker is None or flow.users[node.output[0]] != 1 or known_op(taker) != "Add":
+        return None
+    place = 1 - list(taker.input).index(node.output[0])
+    found = flow.parameter(input_of(taker, place))
+    if found is None or found.size != count or found.shape[-1:] != (count,):
+        return None
+    return taker, place
 
 
 def norm(flow: Flow, node: NodeProto) -> str:

@@ -255,26 +255,35 @@ def _transpose(flow: Flow, node: NodeProto) -> str:
 
 
 def _flat(flow: Flow, node: NodeProto) -> str:
-    """Of what leaves each channel's numbers beside each other: [N, C, ...] as [N, C * ...]."""
+    """Of what puts all axes but the first one behind each other, channels where they stood."""
     channels = flow.values.get(input_of(node, 0))
     before, after = (flow.shapes.get(name) for name in (input_of(node, 0), node.output[0]))
     if channels is None:
         return ""
-    if before is None or after is None or channels.axis != 1 or len(after) != 2:
+    before, after = before or [], after or []
+    if not 0 < channels.axis < len(before) or len(after) != 2:
         return "its shape is not known"
-    inner = [one for one in (*before[2:], after[1]) if one is not None]
-    if len(inner) < len(before) - 1:
+    inner = [one for one in before[1:] if one is not None]
+    stated = node.op_type != "Reshape" or len(flow.integers(input_of(node, 1)) or ()) == 2
+    if len(inner) < len(before) - 1 or after[1] is None or not stated:
         return "its shape is not known"
-    each = prod(inner[:-1])
-    if after[1] != each * channels.ids.size or not 0 < after[1] <= MOST:
+    if after[1] != prod(inner) or inner[channels.axis - 1] != channels.ids.size:
         return f"{node.op_type} mixes it with others"
+    if not 0 < after[1] <= MOST:
+        return "it is one of too many"
     if node.op_type == "Reshape":
-        if len(flow.integers(input_of(node, 1)) or ()) != 2:
-            return "its shape is not known"
-        flow.flats.append((node, channels.ids.repeat(each)))
-    ids, constant = channels.ids.repeat(each), channels.constant.repeat(each)
+        flow.flats.append((node, _spread(channels.ids, inner, channels.axis - 1)))
+    ids, constant = (
+        _spread(one, inner, channels.axis - 1) for one in (channels.ids, channels.constant)
+    )
     flow.values[node.output[0]] = Channels(ids, constant, 1)
     return ""
+
+
+def _spread(row: Numbers, shape: list[int], axis: int) -> Numbers:
+    """Return `row`, that is along `axis` of `shape`, for each element of that in its order."""
+    along = row.reshape([-1 if n == axis else 1 for n in range(len(shape))])
+    return np.broadcast_to(along, shape).reshape(-1)
 
 
 def _squeeze(flow: Flow, node: NodeProto) -> str:

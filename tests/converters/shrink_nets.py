@@ -106,6 +106,9 @@ def random_net(seed: int) -> ModelProto:
     last = live[-1]
     if rng.random() < 0.3:
         last = net.add("GlobalAveragePool", [last], (*net.shapes[last][:2], 1, 1))
+    if rng.random() < 0.3:
+        n, channels, height, width = net.shapes[last]
+        last = net.add("Transpose", [last], (n, height, width, channels), perm=[0, 2, 3, 1])
     flat = net.flat(last, bool(rng.random() < 0.5))
     hidden = net.gemm(flat, 8, bool(rng.random() < 0.5)) if rng.random() < 0.5 else flat
     hidden = net.matmul(hidden, 9) if rng.random() < 0.3 else hidden
