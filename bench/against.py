@@ -47,7 +47,7 @@ SMALLEST, MCU = "smallest", "mcu"
 CODERS = ("NNCodec", "Vela", "zstd -19", "xz -9", "brotli -11")
 CENTRED = ("NNCodec", "Vela")  #: integers counted from zero, not levels from the first
 LOSSLESS = ("ZipNN", "shuffle, zstd -19", "zstd -19", "xz -9", "brotli -11")
-GENERAL, GENERALS = "brotli|xz", ("brotli -11", "xz -9")
+GENERAL, GENERALS = "brotli or xz", ("brotli -11", "xz -9")
 COUNTED = ("D8", "D4", "P4_80", "P4_90")
 
 
@@ -61,7 +61,7 @@ class Row:
     results: Mapping[str, Result]
 
     def ratio(self, peer: str) -> float | None:
-        """Return our bytes by a peer's; that of brotli|xz is the smaller of both."""
+        """Return our bytes by a peer's; that of brotli or xz is the smaller of both."""
         names = GENERALS if peer == GENERAL else (peer,)
         there = [self.results[name].size for name in names if name in self.results]
         return self.results[SMALLEST].size / min(there) if len(there) == len(names) else None
@@ -254,7 +254,7 @@ def lossless_table(layers: Mapping[str, Sequence[Layer]], runs: Runs) -> Table:
         peer = found["ZipNN"]
         ratios = [peer.decode / own.decode, peer.encode / own.encode] if peer else ["-", "-"]
         lines.append([*line, speeds[0], ratios[0], speeds[1], ratios[1]])
-    columns = ["% of float32", "bytes", SMALLEST, *LOSSLESS, "ours : ZipNN|shuffle"]
+    columns = ["% of float32", "bytes", SMALLEST, *LOSSLESS, "ours : ZipNN or shuffle"]
     columns += ["decode MB/s", ": ZipNN", "encode MB/s", ": ZipNN"]
     return Table("lossless float32", "ratios of speeds: above 1 ours is faster", columns, lines)
 
