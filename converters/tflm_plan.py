@@ -84,7 +84,8 @@ def _users(operators: tuple[TfOperator, ...], index: int) -> tuple[int, ...]:
     """Return the operators that take a tensor, none if one takes it otherwise than as a weight."""
     users = [(number, one) for number, one in enumerate(operators) if index in one.inputs]
     plain = all(
-        one.op in _LAYERS and one.inputs[_LAYERS[one.op]] == index and one.inputs.count(index) == 1
+        one.op in _LAYERS
+        and [n for n, i in enumerate(one.inputs) if i == index] == [_LAYERS[one.op]]
         for _, one in users
     )
     return tuple(number for number, _ in users) if plain else ()

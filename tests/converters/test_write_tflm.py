@@ -128,6 +128,18 @@ def test_a_weight_that_others_take_too_stays_plain() -> None:
             encode(data)
 
 
+def test_a_layer_without_its_weight_is_no_layer() -> None:
+    """Its input stands where others have one; what is taken so stays plain."""
+    (graph,) = parse(layers("few")).subgraphs
+    cut = changed(layers("few"), lambda root: _only_first(root.nodes(2)[0].nodes(3)[0], 1))
+    assert [one.name for one in encode(cut)[1]] == ["deep", "fully"]
+    assert graph.operators[0].inputs[1] == 1
+
+
+def _only_first(operator: Node, tensor: int) -> None:
+    operator.link(1, Vector(struct.pack("<i", tensor)))
+
+
 def test_tables_that_are_not_known_are_refused() -> None:
     with pytest.raises(ConvertError, match="field 6 is not for TFLite Micro"):
         tree_of(every_kind())
