@@ -74,6 +74,7 @@ class Choice:
         return Chosen(_with_its_evidence(coded, recipe), recipe)
 
     def _search(self, goal: Goal, tick: Tick) -> Chosen:
+        _check_searched(self.recipe)
         if self.data.plot is not None:
             need_plotting()
         tick("running the model on the data", 0, 0)
@@ -182,6 +183,14 @@ class Choice:
         if self.data.save_recipe is not None:
             with atomic_output(self.data.save_recipe) as stream:
                 stream.write(recipe_toml(recipe).encode())
+
+
+def _check_searched(recipe: Recipe) -> None:
+    """Raise ConvertError where a recipe states what a search would leave out."""
+    for key in ("equalize", "bias_correction"):
+        if getattr(recipe, key):
+            problem = f"states {key}, which goes with --fixed-point, but with no other search"
+            raise ConvertError(problem, place=recipe.origin or "recipe")
 
 
 def _with_its_evidence(coded: CodedModel, recipe: Recipe) -> CodedModel:

@@ -23,9 +23,6 @@ from .recipe import Recipe
 from .roles import decide
 from .settings import Settings
 
-_TERMS = 160
-_FAR = 6.0  #: standard deviations beyond which a normal distribution is not told from a step
-
 
 def corrected_bias(bias: F64, weights: F64, quantized: F64, gram: Gram) -> F64:
     """Return bias - (quantized - weights) E[x], in the shape of `bias`.
@@ -106,36 +103,3 @@ def _coded(tensor: Tensor, before: CodedTensor, settings: Settings) -> CodedTens
     bits = settings.bits or 8
     fixed = fixed_tensor(reals_of(tensor.data, tensor.dtype), settings.fraction, bits)
     return CodedTensor(*own, fixed.symbols, fixed.values, before.order, exact=False)
-
-
-def relu_means(shift: F64, scale: F64) -> F64:
-    """Return E[max(0, x)] of x normal with mean `shift` and standard deviation |scale|.
-
-    Of a norm's output these are its beta and gamma. From sums and products only, so that it is the
-    same on every machine.
-    """
-    spread = np.abs(scale)
-    safe = np.where(spread > 0, spread, 1.0)
-    z = np.clip(shift / safe, -_FAR, _FAR)
-    bell = _bell(z)
-    inside = 0.5 + bell * _series(z)
-    mean = np.where(z <= -_FAR, 0.0, np.where(z >= _FAR, shift, spread * bell + shift * inside))
-    return np.asarray(np.where(spread > 0, np.maximum(mean, 0.0), np.maximum(shift, 0.0)))
-
-
-def _bell(z: F64) -> F64:
-    """Return exp(-z^2 / 2) / sqrt(2 pi), the exponential as a sum of terms of one sign."""
-    half, term, whole = z * z / 2, np.ones_like(z), np.ones_like(z)
-    for n in range(1, _TERMS):
-        term = term * half / n
-        whole = whole + term
-    return np.asarray(1.0 / (whole * 2.5066282746310002))
-
-
-def _series(z: F64) -> F64:
-    """Return (Phi(z) - 1/2) / phi(z) = z + z^3 / 3 + z^5 / 15 + ..."""
-    term, whole = z.copy(), z.copy()
-    for n in range(1, _TERMS):
-        term = term * z * z / (2 * n + 1)
-        whole = whole + term
-    return np.asarray(whole)

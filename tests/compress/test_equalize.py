@@ -15,7 +15,7 @@ from nets import tensor, weights
 from dcformat.coded import expand_tensor
 from dcformat.compress import compress, preset_recipe, recipe_from_json, recipe_json, report
 from dcformat.compress.affine import quantize_affine
-from dcformat.compress.bias import corrected_bias, relu_means
+from dcformat.compress.bias import corrected_bias
 from dcformat.compress.equalize import equal_exponents, equalized, scaled
 from dcformat.compress.feedback import Gram
 from dcformat.errors import ConvertError
@@ -157,15 +157,3 @@ def test_depthwise_channels_meet_their_own_mean() -> None:
         corrected_bias(np.zeros(2), data, coarse, gram)
     with pytest.raises(ValueError, match="quantized"):
         corrected_bias(np.zeros(3), data, coarse[:2], gram)
-
-
-def test_means_behind_a_relu_are_those_of_a_clipped_normal() -> None:
-    shift, scale = (a.reshape(-1) for a in np.meshgrid(np.linspace(-8, 8, 33), [0.0, 0.3, -1.0, 2]))
-    found = relu_means(shift, scale)
-    for mean, b, g in zip(found.tolist(), shift.tolist(), np.abs(scale).tolist(), strict=True):
-        if g == 0:
-            assert mean == max(b, 0.0)
-            continue
-        bell = math.exp(-((b / g) ** 2) / 2) / math.sqrt(2 * math.pi)
-        exact = g * bell + b * (1 + math.erf(b / g / math.sqrt(2))) / 2
-        assert mean == pytest.approx(exact, abs=1e-7)

@@ -279,3 +279,11 @@ def test_layers_that_the_recipe_keeps_stay_exact(task, tmp_path):
         source["b"].data.tobytes()
     )
     assert coded["a"].numbers().dtype == np.int8
+
+
+@pytest.mark.parametrize("key", ["equalize", "bias_correction"])
+def test_what_a_search_would_leave_out_is_refused(task, tmp_path, key):
+    recipe = tmp_path / "r.toml"
+    recipe.write_text(f"version = 1\n[defaults]\n{key} = true\n")
+    out = run(task, "-o", tmp_path / "n.dcf", "--fit", "1800", "--recipe", recipe, code=1)
+    assert f"states {key}, which goes with --fixed-point" in out
