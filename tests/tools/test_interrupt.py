@@ -29,7 +29,6 @@ pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals as POSIX has
 CODE = """
 import hashlib, importlib, os, signal, sys, time
 place, how, command, *arguments = sys.argv[1:]
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
 module, name = place.rsplit(".", 1)
 module = importlib.import_module(module)
 work = getattr(module, name)
