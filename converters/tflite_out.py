@@ -50,7 +50,6 @@ from .tflite_out_pool import average_pool, global_pool, max_pool
 from .tflite_out_weights import store_weights
 
 _DESCRIPTION = "written by dcformat"
-_MOST_SHOWN = 20
 _MAX_AXES = 8
 _TABLE: dict[str, Translation] = {
     CHANNELS: channels,
@@ -217,10 +216,8 @@ def _problem(node: SourceNode, reason: str) -> str:
 
 
 def _told(problems: list[str]) -> str:
-    count = len(problems)
-    more = f"; and {count - _MOST_SHOWN} more" if count > _MOST_SHOWN else ""
-    nodes = "1 node" if count == 1 else f"{count} nodes"
-    return f"{nodes} cannot be written as TFLite: {'; '.join(problems[:_MOST_SHOWN])}{more}"
+    nodes = "1 node" if len(problems) == 1 else f"{len(problems)} nodes"
+    return f"{nodes} cannot be written as TFLite: {'; '.join(problems)}"
 
 
 def _add_output(maker: Maker, name: str) -> None:

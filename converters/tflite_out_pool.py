@@ -50,6 +50,8 @@ def _factors(node: SourceNode, axes: Sequence[Axis], zeros_count: bool) -> Array
     pads = node.attributes.get("pads", [0] * 4)
     ends = pads[len(pads) // 2 :]
     ends = [0] * (len(axes) - len(ends)) + list(ends)
+    if node.attributes.get("auto_pad", "").startswith("SAME"):
+        ends = [axis.after for axis in axes]
     counts = [_counted(axis, int(end), zeros_count) for axis, end in zip(axes, ends, strict=True)]
     rows, columns = (axis.kernel / count for axis, count in zip(axes, counts, strict=True))
     return np.asarray(np.outer(rows, columns)[..., None])

@@ -266,6 +266,11 @@ def _first_line(jobs: list[Job], wishes: Wishes) -> tuple[bool | None, str]:
         if wishes.fixed is not None:
             return True, f"{wishes.fixed.described}: lossy; {KEEP}"
         return is_lossy(wishes.recipe), describe_recipe(wishes.recipe)
+    if wishes.integer:
+        return True, "lossy: all becomes int8, by ranges seen on the calibration data"
+    kind = wishes.writing.get("weights") or "float32"
+    if kind != "float32":
+        return True, f"lossy: weights become {kind}, but for those that are integers already"
     return None, "no weight is changed"
 
 

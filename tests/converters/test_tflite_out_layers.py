@@ -67,6 +67,10 @@ POOLS: list[tuple[str, str, dict[str, Any], Array]] = [
                                     "count_include_pad": 1}, IMAGE),
     ("zeros count, ceil", "AveragePool", {"kernel_shape": [3, 3], "strides": [2, 2], "ceil_mode": 1,
                                           "pads": [0, 1, 0, 1], "count_include_pad": 1}, IMAGE),
+    ("zeros count, same", "AveragePool", {"kernel_shape": [3, 3], "strides": [2, 2],
+                                          "auto_pad": "SAME_UPPER", "count_include_pad": 1}, IMAGE),
+    ("zeros count, lower", "AveragePool", {"kernel_shape": [2, 2], "auto_pad": "SAME_LOWER",
+                                           "count_include_pad": 1, "strides": [2, 2]}, IMAGE),
 ]  # fmt: skip
 
 

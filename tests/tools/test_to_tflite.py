@@ -74,6 +74,10 @@ def test_weights_and_batch_are_chosen(run: Any, digits: Path, tmp_path: Path) ->
              ["stored_bytes"] for kind in ("float32", "float16", "int8", "int4")]  # fmt: skip
     assert sizes == sorted(sizes, reverse=True)
     assert sizes[3] < sizes[0] / 5
+    said = run(
+        "dcconvert", digits / "digits.onnx", "-o", tmp_path / "x.tflite", "--weights", "int4"
+    )
+    assert said.stdout.startswith("lossy: weights become int4, but for those that are integers")
     converted(run, digits / "digits.onnx", "-o", tmp_path / "x.tflite", "--batch", 8)
     graph = parse((tmp_path / "x.tflite").read_bytes()).subgraphs[0]
     assert graph.tensors[graph.inputs[0]].shape[0] == 8
@@ -108,6 +112,7 @@ def test_a_model_in_integers(run: Any, digits: Path, calib: Path, tmp_path: Path
         assert [graph.tensors[index].name for index in ends] == ["image", "logits"]
         first = made.read_bytes()
         shown = run("dcconvert", source, "-o", made, "--integer", "--calib", calib).stdout
+        assert shown.startswith("lossy: all becomes int8, by ranges seen on the calibration data")
         assert "in float32     nothing: all in integers" in shown
         assert made.read_bytes() == first
 
