@@ -42,17 +42,21 @@ def activations(
         out = Path(folder) / "activations.json"
         numbers = [repr(float(epsilon)), *map(str, (batch, MEMORY_BYTES, SECONDS))]
         files = [str(path) for path in (model.resolve(), calib.resolve(), out)]
-        _run([*files, *numbers], Path(folder))
+        run_child("_activations_run", [*files, *numbers], Path(folder))
         found: dict[str, Any] = json.loads(out.read_text("utf-8"))
         return found
 
 
-def _run(arguments: list[str], folder: Path) -> None:
-    command = [sys.executable, "-m", "dcformat.tools._activations_run", *arguments]
+def run_child(module: str, arguments: list[str], folder: Path) -> None:
+    """Run a module beside this one on a calibration set; the arguments hold its limits.
+
+    `folder` has no modules. Raises ConvertError with what the child says, or if it takes too long.
+    """
+    command = [sys.executable, "-m", f"dcformat.tools.{module}", *arguments]
     try:
         done = subprocess.run(
             command,
-            cwd=folder,  # -m puts the current folder first on the path: an empty one
+            cwd=folder,  # -m puts the current folder first on the path: one without modules
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=SECONDS,
